@@ -1,0 +1,79 @@
+"""The command line: one file per command, and the one place where errors become messages and exit codes.
+
+Nothing heavy is imported here or at the top of a command's file, so that `smartmon --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import smartmon
+from smartmon.errors import SmartmonError
+
+COMMANDS = (
+    "run",
+    "watch",
+    "status",
+    "runs",
+    "events",
+    "snapshots",
+    "replay",
+    "why",
+    "alerts",
+    "config",
+    "doctor",
+)
+"""The modules of this package that hold a command each; every one has `register(app)`."""
+
+EXIT_STATUS = """Exit status: 0 fine, 1 a bug in smartmon, 2 usage or bad config, 3 partial (some items damaged or
+failed), 4 cannot reach a store or source, 5 locked by another daemon, 10 an incident is open (status --check)."""
+
+app = typer.Typer(
+    name="smartmon",
+    help=f"Watch ML training from outside: notice trouble, keep the checkpoint that matters, tell you.\n\n{EXIT_STATUS}",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"smartmon {smartmon.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _name in COMMANDS:
+    importlib.import_module(f"smartmon.cli.{_name}").register(app)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command. Every error meant for a person leaves here as one message, without a traceback.
+
+    A closed pipe (`smartmon events list | head`) ends quietly; Ctrl-C exits 130.
+    """
+    try:
+        app(args=argv, prog_name="smartmon")
+    except SmartmonError as error:
+        print(f"smartmon: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,9 @@
+"""`smartmon run`: the daemon."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
