@@ -35,7 +35,7 @@ failed), 4 cannot reach a store or source, 5 locked by another daemon, 10 an inc
 
 app = typer.Typer(
     name="smartmon",
-    help=f"Watch ML training from outside: notice trouble, keep the checkpoint that matters, tell you.\n\n{EXIT_STATUS}",
+    help=f"Watch ML training from outside: notice trouble, keep the checkpoint, tell you.\n\n{EXIT_STATUS}",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
