@@ -1,0 +1,104 @@
+"""Everything that decides a verdict, as config sections; and the named sets of it that `--profile` chooses."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from smartmon.detectors.accuracy_drop import AccuracyDrop
+from smartmon.detectors.best_model import BestModel
+from smartmon.detectors.crashed import Crashed
+from smartmon.detectors.divergence import Divergence
+from smartmon.detectors.loss_spike import LossSpike
+from smartmon.detectors.nonfinite import NonFinite
+from smartmon.detectors.stalled import Stalled
+from smartmon.params import Duration, Params
+
+
+class Detectors(Params):
+    """One section for each detector."""
+
+    loss_spike: LossSpike = Field(LossSpike(), description="A loss far above the mean of the last ones.")
+    accuracy_drop: AccuracyDrop = Field(AccuracyDrop(), description="An accuracy far below the mean of the last ones.")
+    best_model: BestModel = Field(BestModel(), description="A new lowest loss.")
+    divergence: Divergence = Field(Divergence(), description="A loss that keeps rising, stays up, or runs away.")
+    nonfinite: NonFinite = Field(NonFinite(), description="NaN, infinity, and NaN hidden by the trainer's log.")
+    stalled: Stalled = Field(Stalled(), description="No new step for far longer than the run's own pace.")
+    crashed: Crashed = Field(Crashed(), description="The run says that it died, or keeps starting over.")
+
+
+class Phase(Params):
+    """Other thresholds for the first part of a run."""
+
+    until_step: int = Field(gt=0, description="Last step of this phase; it begins after the phase before it.")
+    loss_spike_threshold: float | None = Field(None, gt=0, le=1000, description="In place of loss_spike.threshold.")
+    accuracy_drop_threshold: float | None = Field(
+        None, gt=0, le=100, description="In place of accuracy_drop.threshold."
+    )
+    min_steps_between_saves: int | None = Field(None, ge=0, description="In place of min_steps_between_saves.")
+
+
+SNAPSHOT_KINDS = ("loss_spike", "accuracy_drop", "best_model", "divergence", "nonfinite")
+"""Kinds of anomaly that ask for a snapshot: those where a checkpoint is worth keeping."""
+
+
+class JudgeSettings(Params):
+    """Everything that decides what is an anomaly, how much it matters, and who hears of it."""
+
+    loss_window: int = Field(
+        10,
+        ge=3,
+        le=1000,
+        description="Losses that divergence looks at, and refusals in a row after which a level is normal.",
+    )
+    noise_guard: bool = Field(
+        True,
+        description="Whether the run's own noise decides severity; off: spikes and drops warn, divergence is critical.",
+    )
+    min_steps_between_saves: int = Field(
+        500, ge=0, description="Steps between two snapshots of one kind in one attempt; the first is always kept."
+    )
+    phases: tuple[Phase, ...] = Field(
+        (), description="Other thresholds for the first part of a run, in order of steps."
+    )
+    detectors: Detectors = Field(Detectors(), description="One section for each detector.")
+    reminder: Duration = Field(14400.0, gt=0, description="Time between reminders while an incident is critical.")
+    accuracy_unit: Literal["auto", "percent", "fraction"] = Field(
+        "auto", description='Unit of logged accuracies; "auto": fractions until one exceeds 1.'
+    )
+    snapshot_kinds: tuple[str, ...] = Field(SNAPSHOT_KINDS, description="Kinds of anomaly that ask for a snapshot.")
+
+    @model_validator(mode="after")
+    def _phases_follow_each_other(self) -> Self:
+        ends = [phase.until_step for phase in self.phases]
+        if ends != sorted(set(ends)):
+            raise ValueError("phases must be in order, each with a later until_step than the one before")
+        return self
+
+    def phase(self, step: int) -> Phase | None:
+        """Return the phase that a step falls into, if any."""
+        return next((phase for phase in self.phases if step <= phase.until_step), None)
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "conservative": {"loss_spike_threshold": 0.1, "accuracy_drop_threshold": 5.0, "min_steps_between_saves": 250},
+    "moderate": {},
+    "aggressive": {"loss_spike_threshold": 0.5, "accuracy_drop_threshold": 20.0, "min_steps_between_saves": 1000},
+    "early": {"phases": [{"until_step": 5000, "loss_spike_threshold": 0.5, "accuracy_drop_threshold": 5.0}]},
+    "stable": {"loss_spike_threshold": 0.3, "accuracy_drop_threshold": 10.0},
+    "fine-tune": {"loss_spike_threshold": 0.1, "min_steps_between_saves": 1000},
+}
+"""What each profile sets, in the words of the command line."""
+
+
+def apply_profile(name: str) -> dict[str, Any]:
+    """Return what a profile sets as a partial `JudgeSettings` (nested); raise KeyError for an unknown name."""
+    wanted = PROFILES[name]
+    partial: dict[str, Any] = {key: wanted[key] for key in ("min_steps_between_saves", "phases") if key in wanted}
+    sections = {
+        kind: {"threshold": wanted[f"{kind}_threshold"]}
+        for kind in ("loss_spike", "accuracy_drop")
+        if f"{kind}_threshold" in wanted
+    }
+    return partial | ({"detectors": sections} if sections else {})
