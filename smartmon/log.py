@@ -153,11 +153,12 @@ def setup(
     redact: Callable[[str], str] | None = None,
     environ: Mapping[str, str] = os.environ,
     stream: IO[str] | None = None,
-) -> None:
+) -> Callable[[], None]:
     """Send every log line to `stream` (standard error) and, with `folder`, to that folder's daily file.
 
     `form` is `text`, `json`, or `auto`: JSON with priorities where systemd's journal listens, else text. `redact`
-    gets every finished line, so no secret can leave through a field that nobody thought of.
+    gets every finished line, so no secret can leave through a field that nobody thought of. Returns what closes the
+    file, to be called before the next `setup` and at the end.
     """
     journal = form == "auto" and "JOURNAL_STREAM" in environ
     render = as_json if journal or form == "json" else as_text
@@ -166,7 +167,8 @@ def setup(
         line = render(logger, method, event)
         return redact(line) if redact is not None else line
 
-    sink = _Sink(sys.stderr if stream is None else stream, DailyFile(folder) if folder else None, journal=journal)
+    file = DailyFile(folder) if folder else None
+    sink = _Sink(sys.stderr if stream is None else stream, file, journal=journal)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -180,6 +182,7 @@ def setup(
     )
     # Libraries speak through the standard logging module; what they say at warning and above joins our lines.
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+    return file.close if file is not None else lambda: None
 
 
 class _Bridge(logging.Handler):
