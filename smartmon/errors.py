@@ -34,9 +34,10 @@ class SourceError(SmartmonError):
 
 
 class StoreError(SmartmonError):
-    """The database cannot be opened, read or written."""
+    """The database cannot be opened, read or written. `transient`: the same write may succeed later."""
 
     exit_code = 4
+    transient = False
 
 
 class SnapshotError(SmartmonError):

@@ -1,0 +1,54 @@
+"""Retention of rows: what may be forgotten after a while. Incidents, runs and open requests stay."""
+
+from __future__ import annotations
+
+from smartmon.store.database import Database
+
+_AT_ONCE = 20_000
+"""Rows deleted in one call at most, so that nobody waits long for the lock; call again while it deletes as many."""
+_VACUUM_PAGES = 2_000
+
+_OLD_ROWS = (
+    ("event", "id", "SELECT id FROM event WHERE at < ? ORDER BY at LIMIT ?"),
+    ("delivery", "seq", "SELECT seq FROM delivery WHERE state IN ('sent', 'dead') AND created_at < ? LIMIT ?"),
+    (
+        "keep",
+        "id",
+        "SELECT id FROM keep WHERE state IN ('done', 'skipped', 'dropped') AND created_at < ? AND NOT EXISTS "
+        "(SELECT 1 FROM incident WHERE incident.run_id = keep.run_id AND incident.state = 'open') LIMIT ?",
+    ),
+    ("series", "id", "SELECT series.id FROM series JOIN run ON run.id = run_id WHERE last_seen < ? LIMIT min(64, ?)"),
+)
+
+
+class Pruning(Database):
+    """Deletes old rows and gives their space back."""
+
+    def prune(self, now: float, *, max_age: float, max_events: int) -> int:
+        """Delete what is older than `max_age`, and the oldest events beyond `max_events`; returns how many rows.
+
+        Gone are events, finished deliveries and requests, and the observations of runs whose folder has not been
+        seen for so long.
+        """
+        deleted = 0
+        with self.transaction():
+            for table, key, query in _OLD_ROWS:
+                deleted += self._delete(table, key, query, (now - max_age, _AT_ONCE))
+            deleted += self._delete(
+                "event",
+                "id",
+                "SELECT id FROM event ORDER BY at DESC, id DESC LIMIT ? OFFSET ?",
+                (_AT_ONCE, max(0, max_events)),
+            )
+            self._forget()
+        if deleted:
+            self.vacuum()
+        return deleted
+
+    def vacuum(self) -> None:
+        """Give freed pages back to the file system, a bounded number at a time."""
+        with self._lock:
+            self._execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+
+    def _delete(self, table: str, key: str, query: str, values: tuple[float, ...]) -> int:
+        return self._execute(f"DELETE FROM {table} WHERE {key} IN ({query})", values).rowcount  # noqa: S608
