@@ -1,0 +1,73 @@
+"""What most commands begin with: the configuration, and the database that the daemon keeps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smartmon import text
+from smartmon.errors import StoreError
+
+if TYPE_CHECKING:
+    from smartmon.config import Config
+    from smartmon.store import Store
+
+POINTER = Path(".smartmon", "database")
+"""In a secondary base dir: the one-line file that names the database of the daemon that watches it."""
+
+
+def load_config(
+    base_dirs: Sequence[Path] | None,
+    config_path: Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    profile: str | None = None,
+) -> Config:
+    """Return the configuration that a command runs under. Raises ConfigError with every problem."""
+    from smartmon.config import load
+
+    return load(config_path, base_dirs=base_dirs or (), overrides=overrides, environ=os.environ, profile=profile)
+
+
+def open_store(config: Config, readonly: bool = True) -> Store:
+    """Open the database of the first base dir, wherever it is kept.
+
+    Raises StoreError in plain words when no daemon has run here yet.
+    """
+    from smartmon.store import Store
+
+    return Store.open(find_database(config), readonly=readonly)
+
+
+def find_database(config: Config) -> Path:
+    """Return the database to read: our own, or the one that a base dir's pointer names. Raises StoreError."""
+    base = config.base_dirs[0]
+    own, pointer = config.database, base / POINTER
+    if _age(pointer) > max(_age(own), _age(own.with_name(own.name + "-wal"))):
+        named = _pointed(pointer)
+        if named is not None:
+            return named
+    if own.is_file():
+        return own
+    if not base.is_dir():
+        raise StoreError(f"there is no folder {text.clean(base)}; name the training directory with --base-dir")
+    raise StoreError(f"no daemon has run here yet; start one with: smartmon run --base-dir {text.clean(base)}")
+
+
+def _age(path: Path) -> float:
+    """Return when a file was last written, or 0: a base dir may have been the first one once, a secondary later."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _pointed(pointer: Path) -> Path | None:
+    try:
+        with pointer.open("rb") as file:
+            named = Path(os.fsdecode(file.read(8192).rstrip(b"\n")))
+        return named if named.is_absolute() and named.is_file() else None
+    except (OSError, ValueError):
+        return None
