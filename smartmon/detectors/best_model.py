@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field
 
+from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
+from smartmon.records import Severity
+from smartmon.text import number
 
 
 class BestModel(Params):
-    """Fires when the loss is a new lowest one, clearly below the last that was announced."""
+    """Fires when `value < last announced best x (1 - min_improvement)`; the first value sets the baseline.
+
+    Always info: good news wakes nobody. With `metric = "auto"` the evaluation loss counts once the run has one, and starts
+    a new baseline. Gets wrong: one lucky batch of a noisy per-step loss is announced as best.
+    """
 
     enabled: bool = Field(True, description="Whether to announce and keep new best models.")
     metric: str = Field(
@@ -19,3 +29,52 @@ class BestModel(Params):
     min_improvement: float = Field(
         0.02, ge=0, lt=1, description="How far below the last announced best, as a share: 0.02 is 2 %."
     )
+
+
+class Best:
+    """The state of `best_model` for one run; it outlives a resume."""
+
+    def __init__(self) -> None:
+        self.metric = ""
+        self.announced: float | None = None
+        self.lowest: float | None = None
+        self.lowest_step: int | None = None
+
+    def judge(self, params: BestModel, point: Point, *, trace: Trace) -> Firing | None:
+        """Test one finite value of any metric; values of another metric than the one in use are passed over."""
+        wanted = ("loss", "eval_loss") if params.metric == "auto" else (params.metric,)
+        if point.metric not in wanted or (params.metric == "auto" and point.metric == "loss" == self._other()):
+            return None
+        if point.metric != self.metric:
+            self.metric, self.announced, self.lowest, self.lowest_step = point.metric, None, None, None
+        before = self.announced
+        limit = None if before is None else before - params.min_improvement * abs(before)
+        if self.lowest is None or point.value < self.lowest:
+            self.lowest, self.lowest_step = point.value, point.step
+        fired = limit is not None and point.value < limit
+        if before is None or fired:
+            self.announced = point.value
+        if not fired or before is None:
+            if trace is not None:
+                text = "the first value sets the baseline"
+                if limit is not None:
+                    text = f"{number(point.value)} is not below {number(limit)}"
+                trace.append(Verdict("best_model", point.metric, point.value, before, limit, False, None, text))
+            return None
+        shown = f"{point.value:.4f}" if abs(point.value) >= 0.001 else f"{point.value:.3e}"
+        message = f"{point.metric} {shown} at step {point.step:,} is the lowest so far (before: {number(before)})."
+        if trace is not None:
+            trace.append(Verdict("best_model", point.metric, point.value, before, limit, True, Severity.INFO, message))
+        reason = f"best_model_{point.metric}_{shown}"
+        return Firing("best_model", point.metric, point.value, before, limit, Severity.INFO, reason, message)
+
+    def _other(self) -> str:
+        return "loss" if self.metric == "eval_loss" else ""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as JSON."""
+        return dict(vars(self))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Undo `state`."""
+        vars(self).update(state)

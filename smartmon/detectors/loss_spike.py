@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field
 
+from smartmon.detectors.earlier import Earlier, percent_text
+from smartmon.detectors.noise import UNKNOWN_Z, Score
+from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
+from smartmon.records import Severity
+from smartmon.text import number
+
+CANDIDATE_Z = 6.0
+TRAIN = (5, 100)
+"""So many candidates within so many points are a train of spikes."""
+ALONE = 5
+"""Points within which a spike that recovers alone is back at its level."""
+CALM_POINTS = 2000
+"""Points for which spikes that recovered alone raise the bar for the next."""
 
 
 class LossSpike(Params):
-    """Fires when the loss is far above the mean of the last five accepted ones."""
+    """Fires when `loss > mean(last 5 accepted) x (1 + threshold)` and at least 3 earlier values are known.
+
+    The rule is the plain one that people know. Severity comes from the run's own noise: warning when the excess is
+    `sigmas` deviations out for two observations (one, where an observation averages ten steps), or twice the level at 6
+    deviations, or three times, or with a spike of the gradient norm, or five times within 100 points; else info.
+    Gets wrong: heavy-tailed noise on per-step logs (some single spikes are sent), and the first values of a run.
+    """
 
     enabled: bool = Field(True, description="Whether to look for loss spikes.")
     threshold: float = Field(
@@ -20,3 +42,136 @@ class LossSpike(Params):
         le=100,
         description="A spike is sent from this many deviations of the run's own noise; else recorded.",
     )
+
+
+class Spikes:
+    """The state of `loss_spike` for one attempt."""
+
+    def __init__(self) -> None:
+        self.earlier = Earlier()
+        self.points = 0
+        self.before: tuple[int, bool] = (-1, False)
+        """Step of the last firing's row, and whether it stood out of the noise."""
+        self.stood_out = False
+        self.candidates: list[int] = []
+        self.peak: tuple[int, float] | None = None
+        self.recovered = 0
+        self.largest = 0.0
+        self.calm_until = 0
+
+    def judge(
+        self,
+        params: LossSpike,
+        threshold: float,
+        window: int,
+        point: Point,
+        score: Score,
+        *,
+        linear: bool,
+        trace: Trace,
+    ) -> Firing | None:
+        """Test one finite loss and learn it. In linear mode (losses at or below 0) a rise must leave the noise too."""
+        if point.step != self.before[0]:
+            self.before = (point.step, self.stood_out)
+            self.points += 1
+        self._watch_recovery(score)
+        mean = self.earlier.mean(point.step, window)
+        limit = None if mean is None else mean + threshold * abs(mean)
+        fired = limit is not None and point.value > limit and (mean or 0) > 0
+        if linear:
+            fired = point.guard and limit is not None and point.value > limit and score.exceeds(params.sigmas, 1.1)
+        self.stood_out = fired and self._stands_out(params, score)
+        if not fired or mean is None or limit is None:
+            self.earlier.accept(point.step, point.value, window)
+            if trace is not None:
+                trace.append(_verdict(point, score, mean, limit, None))
+            return None
+        self.earlier.refuse(point.step, point.value, window)
+        severity, why = self._severity(params, point, score)
+        percent = 100 * (point.value - mean) / (abs(mean) or 1.0)
+        reason = f"loss_spike_{percent_text(percent)}pct"
+        message = (
+            f"{point.metric} {number(point.value)} at step {point.step:,} is {percent_text(percent)} % above "
+            f"the mean of the last values ({number(mean)}); {why}."
+        )
+        if trace is not None:
+            trace.append(_verdict(point, score, mean, limit, severity, message))
+        evidence = {"z": score.z, "ratio": score.ratio_long, "percent": percent}
+        return Firing(
+            "loss_spike", point.metric, point.value, mean, limit, severity, reason, message, evidence=evidence
+        )
+
+    def _stands_out(self, params: LossSpike, score: Score) -> bool:
+        return score.z >= (params.sigmas + score.allowance if score.known else max(UNKNOWN_Z, params.sigmas))
+
+    def _severity(self, params: LossSpike, point: Point, score: Score) -> tuple[Severity, str]:
+        if not point.guard:
+            return Severity.WARNING, "the noise guard is off"
+        if score.z >= CANDIDATE_Z + score.allowance and not point.held:
+            self.candidates = [i for i in self.candidates if i > self.points - TRAIN[1]] + [self.points]
+        out = f"{score.z:.1f} deviations above the run's own level"
+        if score.ratio_long >= 3 and self.points > 5 and (point.held or not score.known):
+            return Severity.WARNING, "three times the level"
+        if point.held:
+            return Severity.INFO, "judgement rests for a few points after a resume or an epoch's turn"
+        if self._huge(score):
+            self.peak = (self.points, score.z)
+            return Severity.WARNING, f"{score.ratio_long:.1f} times the level and {out}"
+        if self.stood_out and point.averaged:
+            return Severity.WARNING, f"{out}, and one observation averages many steps"
+        if self.stood_out and self.before[1]:
+            return Severity.WARNING, f"{out}, and it lasts"
+        if self.stood_out and point.grad_spike:
+            return Severity.WARNING, f"{out}, and the gradient norm spiked with it"
+        if len(self.candidates) >= TRAIN[0]:
+            return Severity.WARNING, f"{len(self.candidates)} such spikes within {TRAIN[1]} points"
+        return Severity.INFO, f"{out}: " + ("one point so far" if self.stood_out else "within this run's noise")
+
+    def _huge(self, score: Score) -> bool:
+        if not score.known:
+            return False
+        bar = CANDIDATE_Z
+        if self.recovered >= 2 and self.points <= self.calm_until:
+            bar = max(bar, min(12.0, 1.25 * self.largest))
+        return score.exceeds(bar, 2.0) or score.exceeds(5.0, 3.0)
+
+    def _watch_recovery(self, score: Score) -> None:
+        """Note spikes that went away alone: a run with heavy tails must stand out further to be sent."""
+        if self.peak is None or self.points == self.peak[0]:
+            return
+        if score.z < 2:
+            self.recovered += 1
+            self.largest = max(self.largest, self.peak[1])
+            self.calm_until = self.points + CALM_POINTS
+            self.peak = None
+        elif self.points - self.peak[0] > ALONE:
+            self.peak = None
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as JSON."""
+        own = ("points", "stood_out", "candidates", "recovered", "largest", "calm_until")
+        return {name: getattr(self, name) for name in own} | {
+            "candidates": list(self.candidates),
+            "earlier": self.earlier.state(),
+            "before": list(self.before),
+            "peak": None if self.peak is None else list(self.peak),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Undo `state`."""
+        for name in ("points", "stood_out", "recovered", "largest", "calm_until"):
+            setattr(self, name, state[name])
+        self.candidates = list(state["candidates"])
+        self.earlier.restore(state["earlier"])
+        self.before = (state["before"][0], state["before"][1])
+        self.peak = None if state["peak"] is None else (state["peak"][0], state["peak"][1])
+
+
+def _verdict(
+    point: Point, score: Score, mean: float | None, limit: float | None, severity: Severity | None, text: str = ""
+) -> Verdict:
+    if mean is None:
+        text = "fewer than 3 earlier values: no verdict"
+    elif severity is None:
+        text = f"{number(point.value)} is not above {number(limit)}; {score.z:.1f} deviations from the run's level"
+    return Verdict("loss_spike", point.metric, point.value, mean, limit, severity is not None, severity, text)
