@@ -78,7 +78,7 @@ class EnvelopeTables(ObservationTables):
         done = first - 1
         late = self._late_steps(series_id)
         for chunk_id, start, end, count, nonfinite in self._all(
-            "SELECT id, first_step, last_step, count, nonfinite FROM chunk WHERE series_id = ? AND last_step >= ? "
+            "SELECT id, first_step, last_step, count, nonfinite FROM chunks WHERE series_id = ? AND last_step >= ? "
             "AND first_step <= ? ORDER BY first_step",
             (series_id, first, last),
         ):
@@ -93,7 +93,7 @@ class EnvelopeTables(ObservationTables):
     def _late_steps(self, series_id: int) -> list[int]:
         rows = self._all(
             "SELECT step FROM tail WHERE series_id = ? AND step <= "
-            "(SELECT max(last_step) FROM chunk WHERE series_id = ?)",
+            "(SELECT max(last_step) FROM chunks WHERE series_id = ?)",
             (series_id, series_id),
         )
         return [row[0] for row in rows]
@@ -108,7 +108,7 @@ class EnvelopeTables(ObservationTables):
         cells = Cells()
         for piece in pieces:
             if piece.points is None:
-                row = self._one("SELECT summary FROM chunk WHERE id = ?", (piece.chunk_id,))
+                row = self._one("SELECT summary FROM chunks WHERE id = ?", (piece.chunk_id,))
                 assert row is not None
                 cells.extend(read_summary(row[0]))
             else:

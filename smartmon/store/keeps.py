@@ -57,7 +57,7 @@ class KeepTables(Database):
         """
         with self.transaction():
             row = self._one(
-                f"SELECT {_KEEP} FROM keep WHERE run_id = ? AND attempt = ? AND step = ? "  # noqa: S608
+                f"SELECT {_KEEP} FROM keeps WHERE run_id = ? AND attempt = ? AND step = ? "  # noqa: S608
                 "AND state IN ('pending', 'waiting') ORDER BY id LIMIT 1",
                 (run_id, integer(attempt), integer(step)),
             )
@@ -75,7 +75,7 @@ class KeepTables(Database):
                 )
                 return keep.id
             cursor = self._execute(
-                "INSERT INTO keep VALUES (NULL, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, '', '')",
+                "INSERT INTO keeps VALUES (NULL, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, '', '')",
                 (
                     uuid.uuid4().hex,
                     run_id,
@@ -107,23 +107,23 @@ class KeepTables(Database):
             where.append("run_id = ?")
             values.append(run_id)
         rows = self._all(
-            f"SELECT {_KEEP} FROM keep WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            f"SELECT {_KEEP} FROM keeps WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?",  # noqa: S608
             [*values, -1 if limit is None else limit],
         )
         return [_keep(row) for row in reversed(rows)]
 
     def keep(self, keep_id: int) -> KeepRow | None:
         """The request with this id."""
-        row = self._one(f"SELECT {_KEEP} FROM keep WHERE id = ?", (keep_id,))  # noqa: S608
+        row = self._one(f"SELECT {_KEEP} FROM keeps WHERE id = ?", (keep_id,))  # noqa: S608
         return _keep(row) if row else None
 
     def update_keep(self, keep_id: int, **columns: Any) -> None:
         """Set columns of a request."""
-        self._update("keep", "id", keep_id, {key: _INTO[key](value) for key, value in columns.items()})
+        self._update("keeps", "id", keep_id, {key: _INTO[key](value) for key, value in columns.items()})
 
     def keep_for_incident(self, run_id: int, key: str) -> KeepRow | None:
         """The newest request that an incident has made."""
-        rows = self._all("SELECT id, incident_keys FROM keep WHERE run_id = ? ORDER BY id DESC", (run_id,))
+        rows = self._all("SELECT id, incident_keys FROM keeps WHERE run_id = ? ORDER BY id DESC", (run_id,))
         return next((self.keep(keep_id) for keep_id, keys in rows if key in load(keys)), None)
 
     def index_snapshots(self, base_dir: Path, snapshots: Sequence[Snapshot]) -> None:
@@ -132,17 +132,17 @@ class KeepTables(Database):
         seen = {_snapshot_row(base, snapshot) for snapshot in snapshots}
         with self.transaction():
             known = set(
-                self._all("SELECT base_dir, name, run, created_at, data FROM snapshot WHERE base_dir = ?", (base,))
+                self._all("SELECT base_dir, name, run, created_at, data FROM snapshots WHERE base_dir = ?", (base,))
             )
             gone = known - seen
-            self._execute_many("DELETE FROM snapshot WHERE base_dir = ? AND name = ?", [row[:2] for row in gone])
-            self._execute_many("INSERT INTO snapshot VALUES (?, ?, ?, ?, ?)", sorted(seen - known, key=repr))
+            self._execute_many("DELETE FROM snapshots WHERE base_dir = ? AND name = ?", [row[:2] for row in gone])
+            self._execute_many("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?)", sorted(seen - known, key=repr))
 
     def snapshots(self, *, run: str | None = None, limit: int | None = None) -> list[Snapshot]:
         """The index: the newest `limit` snapshots, oldest first."""
         where, values = ("1", []) if run is None else ("run = ?", [text(run)])
         rows = self._all(
-            f"SELECT data FROM snapshot WHERE {where} ORDER BY created_at DESC, name DESC LIMIT ?",  # noqa: S608
+            f"SELECT data FROM snapshots WHERE {where} ORDER BY created_at DESC, name DESC LIMIT ?",  # noqa: S608
             [*values, -1 if limit is None else limit],
         )
         return [_snapshot(load(row[0])) for row in reversed(rows)]

@@ -52,12 +52,12 @@ class ObservationTables(Database):
         with self.transaction():
             tail = self._tail(run_id, attempt, metric)
             self._execute("UPDATE tail SET value = value * ? WHERE series_id = ?", (factor, tail.series_id))
-            chunks = self._all("SELECT id FROM chunk WHERE series_id = ?", (tail.series_id,))
+            chunks = self._all("SELECT id FROM chunks WHERE series_id = ?", (tail.series_id,))
             for (chunk_id,) in chunks:
                 points = self._chunk(chunk_id)
                 for index, value in enumerate(points.values):
                     points.values[index] = value * factor
-                self._execute("DELETE FROM chunk WHERE id = ?", (chunk_id,))
+                self._execute("DELETE FROM chunks WHERE id = ?", (chunk_id,))
                 self._store_chunk(tail.series_id, points)
 
     def metrics(self, run_id: int) -> list[str]:
@@ -122,7 +122,7 @@ class ObservationTables(Database):
         """The points after a step: up to the end of the next chunk, or some of the tail."""
         with self._lock:
             chunk = self._one(
-                "SELECT id, last_step FROM chunk WHERE series_id = ? AND last_step > ? ORDER BY first_step LIMIT 1",
+                "SELECT id, last_step FROM chunks WHERE series_id = ? AND last_step > ? ORDER BY first_step LIMIT 1",
                 (series_id, after),
             )
             last, limit = (chunk[1], -1) if chunk else (INT_MAX, CHUNK)
@@ -133,7 +133,7 @@ class ObservationTables(Database):
         """The points up to a step: some of the tail above the last chunk, or the next chunk down to its start."""
         with self._lock:
             chunk = self._one(
-                "SELECT id, first_step, last_step FROM chunk WHERE series_id = ? AND first_step <= ? "
+                "SELECT id, first_step, last_step FROM chunks WHERE series_id = ? AND first_step <= ? "
                 "ORDER BY first_step DESC LIMIT 1",
                 (series_id, before),
             )
@@ -174,7 +174,7 @@ class ObservationTables(Database):
         if tail.count < CHUNK:
             return
         series_id = tail.series_id
-        sealed = self._all("SELECT id, first_step, last_step FROM chunk WHERE series_id = ? ORDER BY 2", (series_id,))
+        sealed = self._all("SELECT id, first_step, last_step FROM chunks WHERE series_id = ? ORDER BY 2", (series_id,))
         last = sealed[-1][2] if sealed else -INT_MAX - 1
         late = self._tail_points(series_id, -INT_MAX, last)
         if late:
@@ -195,7 +195,7 @@ class ObservationTables(Database):
             stop = _index_after(late, end)
             if stop > start:
                 points = merge(self._chunk(chunk_id), late.cut(start, stop))
-                self._execute("DELETE FROM chunk WHERE id = ?", (chunk_id,))
+                self._execute("DELETE FROM chunks WHERE id = ?", (chunk_id,))
                 # Up to twice the size stays whole, so that a few late points do not leave ever smaller chunks.
                 size = len(points) if len(points) <= 2 * CHUNK else CHUNK
                 for first in range(0, len(points), size):
@@ -204,7 +204,7 @@ class ObservationTables(Database):
 
     def _store_chunk(self, series_id: int, points: Points) -> None:
         self._execute(
-            "INSERT INTO chunk VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
             (
                 series_id,
                 points.steps[0],
@@ -217,7 +217,7 @@ class ObservationTables(Database):
         )
 
     def _chunk(self, chunk_id: int) -> Points:
-        row = self._one("SELECT body FROM chunk WHERE id = ?", (chunk_id,))
+        row = self._one("SELECT body FROM chunks WHERE id = ?", (chunk_id,))
         assert row is not None
         return decode(row[0])
 

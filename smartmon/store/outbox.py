@@ -46,7 +46,7 @@ class OutboxTables(Database):
         """Put a message into the outbox; returns its id, 16 hex characters that go into the message."""
         delivery_id = secrets.token_hex(8)
         self._write(
-            "INSERT INTO delivery VALUES (NULL, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, 0, '', NULL, ?)",
+            "INSERT INTO deliveries VALUES (NULL, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, 0, '', NULL, ?)",
             (
                 delivery_id,
                 text(notifier),
@@ -65,7 +65,7 @@ class OutboxTables(Database):
     def due_deliveries(self, now: float, limit: int = 50) -> list[DeliveryRow]:
         """Pending messages whose time has come, in the order in which they were put in."""
         rows = self._all(
-            f"SELECT {_DELIVERY} FROM delivery WHERE state = 'pending' AND next_at <= ? "  # noqa: S608
+            f"SELECT {_DELIVERY} FROM deliveries WHERE state = 'pending' AND next_at <= ? "  # noqa: S608
             "ORDER BY seq LIMIT ?",
             (real(now), limit),
         )
@@ -75,30 +75,30 @@ class OutboxTables(Database):
         """The newest `limit` messages, oldest first."""
         where = f"state IN ({', '.join('?' * len(states))})" if states else "1"
         rows = self._all(
-            f"SELECT {_DELIVERY} FROM delivery WHERE {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            f"SELECT {_DELIVERY} FROM deliveries WHERE {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608
             [*states, limit],
         )
         return [_delivery(row) for row in reversed(rows)]
 
     def delivery(self, delivery_id: str) -> DeliveryRow | None:
         """The message with this id."""
-        row = self._one(f"SELECT {_DELIVERY} FROM delivery WHERE id = ?", (delivery_id,))  # noqa: S608
+        row = self._one(f"SELECT {_DELIVERY} FROM deliveries WHERE id = ?", (delivery_id,))  # noqa: S608
         return _delivery(row) if row else None
 
     def count_deliveries(self, *states: str) -> int:
         """How many messages are in these states."""
-        row = self._one(f"SELECT count(*) FROM delivery WHERE state IN ({', '.join('?' * len(states))})", states)  # noqa: S608
+        row = self._one(f"SELECT count(*) FROM deliveries WHERE state IN ({', '.join('?' * len(states))})", states)  # noqa: S608
         assert row is not None
         count: int = row[0]
         return count
 
     def update_delivery(self, delivery_id: str, **columns: Any) -> None:
         """Set columns of a message."""
-        self._update("delivery", "id", delivery_id, {key: _INTO[key](value) for key, value in columns.items()})
+        self._update("deliveries", "id", delivery_id, {key: _INTO[key](value) for key, value in columns.items()})
 
     def next_delivery_at(self) -> float | None:
         """When the next pending message is due."""
-        row = self._one("SELECT min(next_at) FROM delivery WHERE state = 'pending'")
+        row = self._one("SELECT min(next_at) FROM deliveries WHERE state = 'pending'")
         return row[0] if row else None
 
 

@@ -9,15 +9,15 @@ _AT_ONCE = 20_000
 _VACUUM_PAGES = 2_000
 
 _OLD_ROWS = (
-    ("event", "id", "SELECT id FROM event WHERE at < ? ORDER BY at LIMIT ?"),
-    ("delivery", "seq", "SELECT seq FROM delivery WHERE state IN ('sent', 'dead') AND created_at < ? LIMIT ?"),
+    ("events", "id", "SELECT id FROM events WHERE at < ? ORDER BY at LIMIT ?"),
+    ("deliveries", "seq", "SELECT seq FROM deliveries WHERE state IN ('sent', 'dead') AND created_at < ? LIMIT ?"),
     (
         "keep",
         "id",
-        "SELECT id FROM keep WHERE state IN ('done', 'skipped', 'dropped') AND created_at < ? AND NOT EXISTS "
-        "(SELECT 1 FROM incident WHERE incident.run_id = keep.run_id AND incident.state = 'open') LIMIT ?",
+        "SELECT id FROM keeps WHERE state IN ('done', 'skipped', 'dropped') AND created_at < ? AND NOT EXISTS "
+        "(SELECT 1 FROM incidents WHERE incidents.run_id = keeps.run_id AND incidents.state = 'open') LIMIT ?",
     ),
-    ("series", "id", "SELECT series.id FROM series JOIN run ON run.id = run_id WHERE last_seen < ? LIMIT min(64, ?)"),
+    ("series", "id", "SELECT series.id FROM series JOIN runs ON runs.id = run_id WHERE last_seen < ? LIMIT min(64, ?)"),
 )
 
 
@@ -35,9 +35,9 @@ class Pruning(Database):
             for table, key, query in _OLD_ROWS:
                 deleted += self._delete(table, key, query, (now - max_age, _AT_ONCE))
             deleted += self._delete(
-                "event",
+                "events",
                 "id",
-                "SELECT id FROM event ORDER BY at DESC, id DESC LIMIT ? OFFSET ?",
+                "SELECT id FROM events ORDER BY at DESC, id DESC LIMIT ? OFFSET ?",
                 (_AT_ONCE, max(0, max_events)),
             )
             self._forget()

@@ -50,7 +50,7 @@ class RunTables(Database):
                     name, known = self._free_name(name, base_dir), None
             if known is None:
                 self._execute(
-                    "INSERT INTO run (name, path, base_dir, first_seen, last_seen) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO runs (name, path, base_dir, first_seen, last_seen) VALUES (?, ?, ?, ?, ?)",
                     (text(name), path_blob(path), path_blob(base_dir), moment(now), moment(now)),
                 )
                 known = self._run_where("path = ?", path_blob(path))
@@ -71,7 +71,7 @@ class RunTables(Database):
 
     def runs(self) -> list[RunRow]:
         """All runs, in the order in which they were first seen."""
-        return [_run(row) for row in self._all(f"SELECT {_COLUMNS} FROM run ORDER BY id")]  # noqa: S608
+        return [_run(row) for row in self._all(f"SELECT {_COLUMNS} FROM runs ORDER BY id")]  # noqa: S608
 
     def update_run(self, run_id: int, **columns: Any) -> None:
         """Set columns of a run. `data` is merged into what is there, key by key."""
@@ -80,41 +80,41 @@ class RunTables(Database):
             values: dict[str, Any] = {key: _INTO[key](value) for key, value in columns.items()}
             if data:
                 values["data"] = dump({**self._run_by_id(run_id).data, **data})
-            self._update("run", "id", run_id, values)
+            self._update("runs", "id", run_id, values)
 
     def begin_attempt(self, run_id: int, attempt: int, step: int, at: float, reason: str) -> None:
         """Note where an attempt began; the run is in that attempt from now on."""
         with self.transaction():
             self._execute(
-                "INSERT INTO attempt VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "INSERT INTO attempts VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
                 "step = excluded.step, at = excluded.at, reason = excluded.reason",
                 (run_id, integer(attempt), integer(step), moment(at), text(reason)),
             )
-            self._execute("UPDATE run SET attempt = max(attempt, ?) WHERE id = ?", (integer(attempt), run_id))
+            self._execute("UPDATE runs SET attempt = max(attempt, ?) WHERE id = ?", (integer(attempt), run_id))
 
     def attempts(self, run_id: int) -> list[AttemptRow]:
         """The attempts of a run, oldest first."""
-        rows = self._all("SELECT attempt, step, at, reason FROM attempt WHERE run_id = ? ORDER BY attempt", (run_id,))
+        rows = self._all("SELECT attempt, step, at, reason FROM attempts WHERE run_id = ? ORDER BY attempt", (run_id,))
         return [AttemptRow(attempt, step, at, untext(reason)) for attempt, step, at, reason in rows]
 
     def cursor(self, run_id: int, source_id: str) -> dict[str, Json] | None:
         """How far a source of a run has been read."""
-        row = self._one("SELECT data FROM cursor WHERE run_id = ? AND source_id = ?", (run_id, text(source_id)))
+        row = self._one("SELECT data FROM cursors WHERE run_id = ? AND source_id = ?", (run_id, text(source_id)))
         return load(row[0]) if row else None
 
     def set_cursor(self, run_id: int, source_id: str, data: Mapping[str, Json]) -> None:
         """Note how far a source of a run has been read."""
-        self._write("INSERT OR REPLACE INTO cursor VALUES (?, ?, ?)", (run_id, text(source_id), dump(data)))
+        self._write("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", (run_id, text(source_id), dump(data)))
 
     def judge_state(self, run_id: int) -> dict[str, Json] | None:
         """What the detectors knew of a run when last saved."""
-        row = self._one("SELECT body FROM judge WHERE run_id = ?", (run_id,))
+        row = self._one("SELECT body FROM judges WHERE run_id = ?", (run_id,))
         return load(zlib.decompress(row[0]).decode()) if row else None
 
     def save_judge_state(self, run_id: int, state: Mapping[str, Json]) -> None:
         """Store what the detectors know of a run."""
         body = zlib.compress(dump(state).encode(), 1)
-        self._write("INSERT OR REPLACE INTO judge VALUES (?, ?)", (run_id, body))
+        self._write("INSERT OR REPLACE INTO judges VALUES (?, ?)", (run_id, body))
 
     def meta(self, key: str) -> str | None:
         """A note of the daemon's own."""
@@ -126,7 +126,7 @@ class RunTables(Database):
         self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (text(key), text(value)))
 
     def _run_where(self, condition: str, value: Any) -> RunRow | None:
-        row = self._one(f"SELECT {_COLUMNS} FROM run WHERE {condition}", (value,))  # noqa: S608
+        row = self._one(f"SELECT {_COLUMNS} FROM runs WHERE {condition}", (value,))  # noqa: S608
         return _run(row) if row else None
 
     def _run_by_id(self, run_id: int) -> RunRow:

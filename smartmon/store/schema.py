@@ -11,7 +11,7 @@ APPLICATION_ID = 0x534D4F4E
 _VERSION_1 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
-CREATE TABLE run (
+CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     path BLOB NOT NULL UNIQUE,
@@ -27,8 +27,8 @@ CREATE TABLE run (
     finished_at REAL,
     data TEXT NOT NULL DEFAULT '{}'
 );
-CREATE TABLE attempt (
-    run_id INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+CREATE TABLE attempts (
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     attempt INTEGER NOT NULL,
     step INTEGER NOT NULL,
     at REAL NOT NULL,
@@ -38,7 +38,7 @@ CREATE TABLE attempt (
 
 CREATE TABLE series (
     id INTEGER PRIMARY KEY,
-    run_id INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     attempt INTEGER NOT NULL,
     metric TEXT NOT NULL,
     UNIQUE (run_id, attempt, metric)
@@ -50,7 +50,7 @@ CREATE TABLE tail (
     value REAL,
     PRIMARY KEY (series_id, step)
 ) WITHOUT ROWID;
-CREATE TABLE chunk (
+CREATE TABLE chunks (
     id INTEGER PRIMARY KEY,
     series_id INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
     first_step INTEGER NOT NULL,
@@ -60,12 +60,12 @@ CREATE TABLE chunk (
     summary BLOB NOT NULL,
     body BLOB NOT NULL
 );
-CREATE UNIQUE INDEX chunk_of_series ON chunk (series_id, first_step, last_step, count, nonfinite);
+CREATE UNIQUE INDEX chunk_of_series ON chunks (series_id, first_step, last_step, count, nonfinite);
 
-CREATE TABLE event (
+CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,
-    run_id INTEGER REFERENCES run ON DELETE CASCADE,
+    run_id INTEGER REFERENCES runs ON DELETE CASCADE,
     attempt INTEGER,
     kind TEXT NOT NULL,
     severity TEXT NOT NULL,
@@ -74,14 +74,14 @@ CREATE TABLE event (
     historic INTEGER NOT NULL DEFAULT 0,
     data TEXT NOT NULL DEFAULT '{}'
 );
-CREATE INDEX event_by_time ON event (at, id);
-CREATE INDEX event_by_run ON event (run_id, at, id);
-CREATE INDEX event_by_kind ON event (kind, at, id);
-CREATE INDEX event_that_matters ON event (at, id) WHERE severity <> 'info';
+CREATE INDEX event_by_time ON events (at, id);
+CREATE INDEX event_by_run ON events (run_id, at, id);
+CREATE INDEX event_by_kind ON events (kind, at, id);
+CREATE INDEX event_that_matters ON events (at, id) WHERE severity <> 'info';
 
-CREATE TABLE incident (
+CREATE TABLE incidents (
     id INTEGER PRIMARY KEY,
-    run_id INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     key TEXT NOT NULL,
     kind TEXT NOT NULL,
     family TEXT NOT NULL,
@@ -107,13 +107,13 @@ CREATE TABLE incident (
     context TEXT NOT NULL,
     UNIQUE (run_id, key)
 );
-CREATE INDEX incident_open ON incident (run_id) WHERE state = 'open';
-CREATE INDEX incident_by_time ON incident (opened_at, id);
+CREATE INDEX incident_open ON incidents (run_id) WHERE state = 'open';
+CREATE INDEX incident_by_time ON incidents (opened_at, id);
 
-CREATE TABLE keep (
+CREATE TABLE keeps (
     id INTEGER PRIMARY KEY,
     uid TEXT NOT NULL UNIQUE,
-    run_id INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     attempt INTEGER NOT NULL,
     step INTEGER NOT NULL,
     created_at REAL NOT NULL,
@@ -128,10 +128,10 @@ CREATE TABLE keep (
     snapshot TEXT NOT NULL DEFAULT '',
     note TEXT NOT NULL DEFAULT ''
 );
-CREATE INDEX keep_by_run ON keep (run_id, attempt, step);
-CREATE INDEX keep_to_do ON keep (state, id);
+CREATE INDEX keep_by_run ON keeps (run_id, attempt, step);
+CREATE INDEX keep_to_do ON keeps (state, id);
 
-CREATE TABLE snapshot (
+CREATE TABLE snapshots (
     base_dir BLOB NOT NULL,
     name TEXT NOT NULL,
     run TEXT NOT NULL,
@@ -139,16 +139,16 @@ CREATE TABLE snapshot (
     data TEXT NOT NULL,
     PRIMARY KEY (base_dir, name)
 ) WITHOUT ROWID;
-CREATE INDEX snapshot_by_run ON snapshot (run, created_at);
+CREATE INDEX snapshot_by_run ON snapshots (run, created_at);
 
-CREATE TABLE delivery (
+CREATE TABLE deliveries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     notifier TEXT NOT NULL,
     kind TEXT NOT NULL,
     severity TEXT NOT NULL,
     state TEXT NOT NULL,
-    run_id INTEGER REFERENCES run ON DELETE CASCADE,
+    run_id INTEGER REFERENCES runs ON DELETE CASCADE,
     incident_id INTEGER,
     event_id INTEGER,
     created_at REAL NOT NULL,
@@ -158,16 +158,16 @@ CREATE TABLE delivery (
     sent_at REAL,
     payload TEXT NOT NULL
 );
-CREATE INDEX delivery_pending ON delivery (next_at) WHERE state = 'pending';
-CREATE INDEX delivery_by_state ON delivery (state, seq);
+CREATE INDEX delivery_pending ON deliveries (next_at) WHERE state = 'pending';
+CREATE INDEX delivery_by_state ON deliveries (state, seq);
 
-CREATE TABLE cursor (
-    run_id INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+CREATE TABLE cursors (
+    run_id INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
     source_id TEXT NOT NULL,
     data TEXT NOT NULL,
     PRIMARY KEY (run_id, source_id)
 ) WITHOUT ROWID;
-CREATE TABLE judge (run_id INTEGER PRIMARY KEY REFERENCES run ON DELETE CASCADE, body BLOB NOT NULL)
+CREATE TABLE judges (run_id INTEGER PRIMARY KEY REFERENCES runs ON DELETE CASCADE, body BLOB NOT NULL)
 """
 
 MIGRATIONS: tuple[str, ...] = (_VERSION_1,)

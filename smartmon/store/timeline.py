@@ -17,7 +17,7 @@ _INCIDENT = (
     "context"
 )
 _UPSERT = """
-INSERT INTO incident VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO incidents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_id, key) DO UPDATE SET
     state = excluded.state, severity = excluded.severity, updated_at = excluded.updated_at,
     resolved_at = excluded.resolved_at, step = excluded.step,
@@ -53,7 +53,7 @@ class TimelineTables(Database):
         """Add a line to the timeline; returns its id. Ids only grow."""
         severity = Severity(severity).value
         cursor = self._write(
-            "INSERT INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO events VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 moment(at),
                 run_id,
@@ -90,7 +90,7 @@ class TimelineTables(Database):
             values.append(after_id)
         order = "e.at DESC, e.id DESC" if after_id is None else "e.id"
         rows = self._all(
-            f"SELECT {_EVENT} FROM event e LEFT JOIN run r ON r.id = e.run_id "  # noqa: S608
+            f"SELECT {_EVENT} FROM events e LEFT JOIN runs r ON r.id = e.run_id "  # noqa: S608
             f"WHERE {' AND '.join(where) or '1'} ORDER BY {order} LIMIT ?",
             [*values, limit],
         )
@@ -99,7 +99,7 @@ class TimelineTables(Database):
 
     def last_event_id(self) -> int:
         """The id of the event added last, 0 before the first."""
-        row = self._one("SELECT max(id) FROM event")
+        row = self._one("SELECT max(id) FROM events")
         return (row and row[0]) or 0
 
     def save_incident(self, run_id: int, change: IncidentChange) -> int:
@@ -147,7 +147,7 @@ class TimelineTables(Database):
         if open_only:
             where.append("state = 'open'")
         rows = self._all(
-            f"SELECT {_INCIDENT} FROM incident WHERE {' AND '.join(where)} "  # noqa: S608
+            f"SELECT {_INCIDENT} FROM incidents WHERE {' AND '.join(where)} "  # noqa: S608
             "ORDER BY opened_at DESC, id DESC LIMIT ?",
             [*values, limit],
         )
@@ -155,7 +155,7 @@ class TimelineTables(Database):
 
     def incident(self, incident_id: int) -> IncidentRow | None:
         """The incident with this id."""
-        row = self._one(f"SELECT {_INCIDENT} FROM incident WHERE id = ?", (incident_id,))  # noqa: S608
+        row = self._one(f"SELECT {_INCIDENT} FROM incidents WHERE id = ?", (incident_id,))  # noqa: S608
         return _incident(row) if row else None
 
 
