@@ -12,7 +12,7 @@ _OLD_ROWS = (
     ("events", "id", "SELECT id FROM events WHERE at < ? ORDER BY at LIMIT ?"),
     ("deliveries", "seq", "SELECT seq FROM deliveries WHERE state IN ('sent', 'dead') AND created_at < ? LIMIT ?"),
     (
-        "keep",
+        "keeps",
         "id",
         "SELECT id FROM keeps WHERE state IN ('done', 'skipped', 'dropped') AND created_at < ? AND NOT EXISTS "
         "(SELECT 1 FROM incidents WHERE incidents.run_id = keeps.run_id AND incidents.state = 'open') LIMIT ?",
