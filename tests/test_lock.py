@@ -15,9 +15,9 @@ from smartmon.errors import LockedError, StoreError
 
 def test_a_second_holder_is_told_who_holds_it(tmp_path: Path):
     state = tmp_path / ".smartmon"
-    with lock.held([state], state / "smartmon.db"), pytest.raises(LockedError, match=f"pid {os.getpid()}"):
-        with lock.held([state], state / "smartmon.db"):
-            pass
+    second = lock.held([state], state / "smartmon.db")
+    with lock.held([state], state / "smartmon.db"), pytest.raises(LockedError, match=f"pid {os.getpid()}"), second:
+        pass
 
 
 def test_the_lock_is_free_again_after_the_body(tmp_path: Path):

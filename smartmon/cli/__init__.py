@@ -27,6 +27,7 @@ COMMANDS = (
     "alerts",
     "config",
     "doctor",
+    "demo",
 )
 """The modules of this package that hold a command each; every one has `register(app)`."""
 

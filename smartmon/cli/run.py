@@ -2,8 +2,87 @@
 
 from __future__ import annotations
 
+import os
+from typing import Annotated, Any
+
 import typer
+
+from smartmon.cli.options import BaseDirs, ConfigPath
+
+PROFILES = "conservative, moderate, aggressive, early, stable or fine-tune"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    app.command("run")(run)
+
+
+def run(
+    base_dir: BaseDirs = None,
+    config: ConfigPath = None,
+    loss_spike_threshold: Annotated[
+        float | None,
+        typer.Option(help="Rise of the loss over its recent mean that is a spike: 0.3 is 30 %.", show_default="0.3"),
+    ] = None,
+    accuracy_drop_threshold: Annotated[
+        float | None, typer.Option(help="Percentage points under the recent mean that are a drop.", show_default="10")
+    ] = None,
+    poll_interval: Annotated[
+        float | None, typer.Option(help="Seconds between two scans of everything.", show_default="10")
+    ] = None,
+    min_steps_between_saves: Annotated[
+        int | None, typer.Option(help="Steps between two snapshots of one kind.", show_default="500")
+    ] = None,
+    loss_window: Annotated[
+        int | None, typer.Option(help="How many values the rolling windows hold.", show_default="10")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help=f"A set of thresholds: {PROFILES}.")] = None,
+    noise_guard: Annotated[
+        bool | None,
+        typer.Option(
+            "--noise-guard/--no-noise-guard",
+            help="Let the run's own noise decide what is worth waking a person.",
+            show_default="noise-guard",
+        ),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Read what is there, act on it, and exit.")] = False,
+    dashboard: Annotated[
+        bool | None,
+        typer.Option("--dashboard/--no-dashboard", help="Serve the web page as well.", show_default="no-dashboard"),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address the dashboard binds to.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port the dashboard binds to.", show_default="8081")] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="text or json.", show_default="text; json under systemd")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
+) -> None:
+    """Watch training directories until told to stop.
+
+    Reads what the trainers write and never writes into their folders. SIGTERM and Ctrl-C end it within 5 seconds and
+    lose nothing; SIGHUP reads the config again.
+
+    Example: smartmon run --base-dir ~/train --loss-spike-threshold 0.2
+    """
+    from smartmon.cli.context import load_config
+    from smartmon.daemon import Daemon
+    from smartmon.errors import UsageError
+
+    given: dict[str, Any] = {
+        "detectors.loss_spike.threshold": loss_spike_threshold,
+        "detectors.accuracy_drop.threshold": accuracy_drop_threshold,
+        "monitor.poll_interval": poll_interval,
+        "snapshots.min_steps_between_saves": min_steps_between_saves,
+        "detectors.loss_window": loss_window,
+        "detectors.noise_guard": noise_guard,
+        "profile": profile,
+        "dashboard.host": host,
+        "dashboard.port": port,
+        "log.format": log_format,
+        "log.level": log_level,
+    }
+    overrides = {key: value for key, value in given.items() if value is not None}
+    if dashboard:
+        raise UsageError("--dashboard: this version of smartmon has no dashboard yet; use: smartmon watch")
+    daemon = Daemon(lambda: load_config(base_dir, config, overrides), os.environ)
+    raise typer.Exit(daemon.run(once=once))

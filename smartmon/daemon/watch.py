@@ -1,0 +1,155 @@
+"""When to look at what: the scan that is the truth, and the events that make it prompt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from smartmon.config import Config
+from smartmon.errors import StoreError
+from smartmon.monitor import Monitor, Watched
+from smartmon.records import Severity
+from smartmon.sources import discover
+from smartmon.store import Store
+from smartmon.watcher import Watcher, network_file_system
+
+log = structlog.get_logger(__name__)
+
+STATUS = frozenset({"status"})
+
+
+class Watch:
+    """The reading worker's unit of work: discover, scan, read what moved, let time pass."""
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        store: Store,
+        config: Config,
+        wake: Callable[[], None],
+        clock: Callable[[], float],
+        *,
+        events: bool = True,
+    ) -> None:
+        self._monitor = monitor
+        self._store = store
+        self._config = config
+        self._clock = clock
+        self._next_scan = 0.0
+        self._next_status = 0.0
+        self._busy: dict[str, Watched] = {}
+        """Runs with more to read at once."""
+        self._folders: dict[str, list[Watched]] = {}
+        self._told: set[str] = set()
+        self._trouble: dict[str, str] = {}
+        self._watcher = Watcher(wake, enabled=events and self._wants_events())
+
+    def _wants_events(self) -> bool:
+        if self._config.monitor.watch != "auto":
+            return self._config.monitor.watch == "inotify"
+        remote = {str(base): kind for base in self._config.base_dirs if (kind := network_file_system(str(base)))}
+        for base, kind in remote.items():
+            log.info("watcher.polling", reason=f"{base} is on {kind}, which delivers no events", base_dir=base)
+        return not remote
+
+    def step(self) -> float:
+        """One unit: whatever is due now. Returns the seconds until something is due again."""
+        mono = time.monotonic()
+        dirty = self._watcher.take()
+        if mono >= self._next_scan:
+            self._next_scan = mono + self._config.monitor.poll_interval
+            self._next_status = mono + self._config.monitor.status_interval
+            self.scan()
+        else:
+            moved = {w.found.path: w for folder in dirty for w in self._folders.get(folder, ())}
+            for watched in moved.values():
+                self._read(watched)
+            if dirty - self._folders.keys() or any(folder in self._roots() for folder in dirty):
+                # Something appeared where runs appear: look for new ones soon, but not once per created file.
+                self._next_scan = min(self._next_scan, mono + 0.2)
+            if mono >= self._next_status:
+                self._next_status = mono + self._config.monitor.status_interval
+                for watched in list(self._monitor.runs.values()):
+                    self._read(watched, STATUS)
+        for watched in list(self._busy.values()):
+            self._read(watched)
+        if self._busy:
+            return 0.0
+        return max(0.01, min(self._next_scan, self._next_status) - time.monotonic())
+
+    def scan(self) -> None:
+        """Look at everything: runs that came and went, every source, and the time that passed."""
+        now = self._clock()
+        found, notes = discover(self._config)
+        for note in notes:
+            if note.message not in self._told:
+                self._told.add(note.message)
+                self._store.add_event(at=now, kind=note.kind, message=note.message, severity=note.severity)
+                log.warning("discovery.told", message=note.message)
+        present = {str(run.path) for run in found}
+        for path in [path for path in self._monitor.runs if path not in present]:
+            self._monitor.drop(path)
+            self._busy.pop(path, None)
+        for run in found:
+            self._read(self._monitor.adopt(run, now))
+        self._monitor.tick(now)
+        self._watch_folders()
+
+    def read_everything(self, stopped: Callable[[], bool]) -> None:
+        """Scan once and read on until nothing is left: what `--once` does."""
+        self.scan()
+        while self._busy and not stopped():
+            for watched in list(self._busy.values()):
+                self._read(watched)
+
+    def stop(self) -> None:
+        """End the watches."""
+        self._watcher.stop()
+
+    def _read(self, watched: Watched, only: frozenset[str] | None = None) -> None:
+        path = str(watched.found.path)
+        try:
+            more = self._monitor.read(watched, self._clock(), only=only)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what one run's files provoke must not blind us to the others
+            self._failed(watched, error)
+            return
+        self._trouble.pop(path, None)
+        if more:
+            self._busy[path] = watched
+        elif only is None:
+            self._busy.pop(path, None)
+
+    def _failed(self, watched: Watched, error: Exception) -> None:
+        path, trouble = str(watched.found.path), f"{type(error).__name__}: {error}"
+        self._busy.pop(path, None)
+        if self._trouble.get(path) == trouble:
+            return
+        self._trouble[path] = trouble
+        log.error("run.read_failed", run=watched.name, error=trouble, exc_info=True)
+        message = (
+            f"reading {watched.name} failed ({trouble[:300]}); it is tried again at every scan, please report this"
+        )
+        self._store.add_event(
+            at=self._clock(), kind="warning", run_id=watched.id, severity=Severity.WARNING, message=message
+        )
+
+    def _roots(self) -> set[str]:
+        return {str(base) for base in self._config.base_dirs}
+
+    def _watch_folders(self) -> None:
+        folders: dict[str, list[Watched]] = {folder: [] for folder in self._roots()}
+        for watched in self._monitor.runs.values():
+            own = {str(watched.found.path)}
+            for source in watched.sources:
+                own |= {str(source.spec.path), str(source.spec.path.parent)}
+            own |= {str(inner) for inner in (watched.found.path / "status", watched.found.path / "logs")}
+            for folder in own:
+                if Path(folder).is_dir():
+                    folders.setdefault(folder, []).append(watched)
+        self._folders = folders
+        self._watcher.sync(folders)

@@ -1,0 +1,173 @@
+"""One batch of what sources read becomes, in one transaction, everything that smartmon knows.
+
+Per round and run: rows and cursors, what the detectors now know, events, incidents, snapshot requests and deliveries
+are stored together or not at all. A crash, a full disk or a locked database replays the round; it never half-knows.
+No threads and no clock here: the daemon calls, and brings `now`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import structlog
+
+from smartmon.config import Config
+from smartmon.judge import Judge
+from smartmon.monitor.ledger import Ledger
+from smartmon.monitor.watched import Watched
+from smartmon.records import Batch, Observation, StatusReport
+from smartmon.sources import FoundRun, Source
+from smartmon.store import Store
+
+__all__ = ["HISTORY_AGE", "Monitor", "Watched"]
+
+log = structlog.get_logger(__name__)
+
+HISTORY_AGE = 600.0
+"""Seconds: rows older than this, of a run seen for the first time, are history and not news (design.md section 3)."""
+
+
+class Monitor:
+    """Everything between a file that changed and a stored fact."""
+
+    def __init__(self, store: Store, config: Config, on_work: Callable[[], None] = lambda: None) -> None:
+        """`on_work` is called when a snapshot or a delivery was asked for: someone else's work."""
+        self._store = store
+        self._config = config
+        self._ledger = Ledger(store, config, on_work)
+        self.runs: dict[str, Watched] = {}
+        """Runs under watch, by path."""
+
+    def adopt(self, found: FoundRun, now: float) -> Watched:
+        """Take a run that discovery found under watch, or renew the sources of one that is."""
+        known = self.runs.get(str(found.path))
+        if known is not None:
+            known.renew(found)
+            return known
+        with self._store.transaction():
+            row = self._store.ensure_run(found.name, found.path, found.base_dir, now)
+            entry = self._config.run_entry(row.name)
+            watched = Watched(found, row, self._judge(row.name, row.id), self._store, entry)
+            if row.first_seen == now:
+                self._ledger.run_appeared(watched, now)
+        self.runs[str(found.path)] = watched
+        return watched
+
+    def _judge(self, name: str, run_id: int) -> Judge:
+        return Judge(self._config.judge_settings(name), self._store.judge_state(run_id))
+
+    def drop(self, path: str) -> None:
+        """Stop watching a run whose folder is gone; what is stored of it stays."""
+        watched = self.runs.pop(path, None)
+        if watched is not None:
+            log.info("run.vanished", run=watched.name)
+
+    def read(self, watched: Watched, now: float, *, only: frozenset[str] | None = None) -> bool:
+        """Read one batch of each source of a run that moved, store what follows, and say whether there is more.
+
+        `only` limits the look to the sources of these formats. When the transaction fails, the run is as it was before
+        the call, on disk and in memory, and the next call reads the same again; the error goes on to the caller.
+        """
+        taken = []
+        for source in watched.sources:
+            if only is None or source.spec.format in only:
+                stamp = source.stamp()
+                if watched.moved(source, stamp):
+                    taken.append((source, stamp, source.read(watched.cursors.get(source.spec.id), now)))
+        if not taken:
+            return self._end_history(watched, now) if only is None else False
+        try:
+            with self._store.transaction():
+                self._apply(watched, [(source, batch) for source, _stamp, batch in taken], now)
+        except BaseException:
+            watched.judge = self._judge(watched.name, watched.id)
+            watched.forget_unsaved()
+            raise
+        for source, stamp, batch in taken:
+            watched.read(source, stamp, batch)
+        return any(batch.more for _source, _stamp, batch in taken) or self._end_history(watched, now)
+
+    def _apply(self, watched: Watched, taken: Sequence[tuple[Source, Batch]], now: float) -> None:
+        for _source, batch in taken:
+            if batch.status is not None:
+                watched.status = batch.status
+        for source, batch in taken:
+            for note in batch.notes:
+                self._ledger.note(watched, source.spec.id, note, now)
+        for obs in _in_time_order([batch.observations for _source, batch in taken]):
+            self._observe(watched, obs, now)
+        for _source, batch in taken:
+            if batch.status is not None:
+                self._report(watched, batch.status, now)
+        for source, batch in taken:
+            self._store.set_cursor(watched.id, source.spec.id, dict(batch.cursor))
+        self._ledger.flush_keeps(watched)
+        self._ledger.progress(watched, now)
+        self._store.save_judge_state(watched.id, watched.judge.state())
+
+    def _observe(self, watched: Watched, obs: Observation, now: float) -> None:
+        if watched.history and obs.at < now - HISTORY_AGE:
+            obs = dataclasses.replace(obs, historic=True)
+        judged = watched.judge.observe(obs)
+        # A new attempt, or a change of unit, must be on record before the row that told of it.
+        self._ledger.before_rows(watched, judged.findings)
+        if judged.values:
+            self._store.append(watched.id, judged.attempt, obs.step, obs.at, judged.values)
+        self._ledger.findings(watched, judged.findings, now)
+        self._ledger.observed(watched, obs, judged.values)
+
+    def _report(self, watched: Watched, status: StatusReport, now: float) -> None:
+        historic = watched.history and status.at < now - HISTORY_AGE
+        findings = watched.judge.report(status, historic=historic)
+        self._ledger.before_rows(watched, findings)
+        self._ledger.findings(watched, findings, now)
+        self._ledger.state_changed(watched, historic=historic, at=status.at)
+
+    def _end_history(self, watched: Watched, now: float) -> bool:
+        if watched.history:
+            with self._store.transaction():
+                self._ledger.findings(watched, watched.judge.end_of_history(now), now)
+                self._ledger.history_read(watched)
+                self._store.save_judge_state(watched.id, watched.judge.state())
+            watched.history = False
+        return False
+
+    def tick(self, now: float) -> None:
+        """Let time pass for every run: stalls, reminders, what resolves by itself, and checkpoints that appeared."""
+        for watched in self.runs.values():
+            if watched.history:
+                continue
+            findings = watched.judge.tick(now)
+            checkpoints = watched.new_checkpoints()
+            if not findings and not checkpoints:
+                continue
+            try:
+                with self._store.transaction():
+                    self._ledger.findings(watched, findings, now)
+                    self._ledger.checkpoints(watched, checkpoints, now)
+                    self._ledger.state_changed(watched, historic=False, at=now)
+                    self._ledger.flush_keeps(watched)
+                    self._store.save_judge_state(watched.id, watched.judge.state())
+            except BaseException:
+                watched.judge = self._judge(watched.name, watched.id)
+                watched.forget_unsaved()
+                raise
+
+
+def _in_time_order(series: Iterable[Sequence[Observation]]) -> Iterator[Observation]:
+    """Merge the rows of several sources by time; within a source the file's order stands, whatever its clock did."""
+
+    def keyed(rank: int, rows: Sequence[Observation]) -> Iterator[tuple[float, int, int, Observation]]:
+        latest = float("-inf")
+        for index, row in enumerate(rows):
+            latest = max(latest, row.at)
+            yield latest, rank, index, row
+
+    filled = [rows for rows in series if rows]
+    if len(filled) == 1:
+        yield from filled[0]
+        return
+    for *_key, row in heapq.merge(*(keyed(rank, rows) for rank, rows in enumerate(filled))):
+        yield row
