@@ -1,0 +1,279 @@
+"""Turn what happened into a title and a few lines for somebody reading a phone at three in the morning.
+
+Pure: everything that is told comes in as `Facts`. What a run wrote is quoted as plain text only; it can neither
+mention people, nor make links, nor reach a URL, a tag or an attachment.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from smartmon.notify import words
+from smartmon.records import Change, IncidentChange, Json, Severity
+from smartmon.text import clock, count, duration, number
+
+LATE = 120.0
+"""Seconds after which a message says that it comes late."""
+
+_TITLE_MOST = 200
+_LINE_MOST = 600
+_LISTED = 20
+_SPACE = "\u200b"
+
+_SHOWN_FIRST = ("loss", "eval_loss", "accuracy", "eval_accuracy", "learning_rate", "grad_norm")
+_HISTORIES = {"loss": "loss_history", "accuracy": "accuracy_history", "learning_rate": "lr_history"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of the snapshot that was asked for."""
+
+    state: str
+    """A state of the snapshot request: `pending`, `waiting`, `copying`, `held`, `done`, `skipped` or `dropped`."""
+    note: str = ""
+    path: Path | None = None
+    name: str = ""
+    checkpoint_step: int | None = None
+    has_checkpoint: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that one message tells."""
+
+    id: str
+    run: str
+    change: IncidentChange
+    created_at: float
+    now: float
+    base_dir: Path | None = None
+    opened_at: float | None = None
+    kept: Kept | None = None
+    suppressed: tuple[str, ...] = ()
+    """The titles of messages that the rate cap folded into this one."""
+    public_url: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A title and a body, plain text, never empty."""
+
+    title: str
+    body: str
+    severity: str = field(default="info")
+    """A severity, or `success`: gives a service its colour."""
+
+
+def plain(text: object, limit: int = _LINE_MOST) -> str:
+    """Return one harmless line: NFC, without control, bidirectional and private characters, mentions or links."""
+    joined = " ".join(unicodedata.normalize("NFC", str(text)).split())
+    shown = "".join(char for char in joined if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+    shown = re.sub(r"(@)|(<)(?=[!@#&])|(\])(?=\()", rf"\g<0>{_SPACE}", shown)
+    return shown if len(shown) <= limit else shown[: limit - 1].rstrip() + "…"
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(line for line in (plain(line) if line else "" for line in lines) if line)
+
+
+def _footer(facts: Facts) -> str:
+    host = f" on {plain(facts.host, 60)}" if facts.host else ""
+    return f"smartmon{host}, {clock(facts.created_at)}, id {facts.id}"
+
+
+def _finite(value: Json) -> float | None:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if known else None
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{number(value)} %" if name in ("accuracy", "eval_accuracy") else number(value)
+
+
+def _meanwhile(change: IncidentChange) -> str:
+    """Say what the other metrics did: each against its own recent mean where that is known."""
+    latest = change.context.get("latest")
+    if not isinstance(latest, Mapping):
+        return ""
+    parts = []
+    for name in _SHOWN_FIRST:
+        value = _finite(latest.get(name))
+        if name == change.metric or value is None:
+            continue
+        earlier = [v for v in map(_finite, _history(change, name)[:-1]) if v is not None]
+        mean = sum(earlier) / len(earlier) if earlier else None
+        moved = mean is not None and abs(value - mean) > 0.005 * abs(mean)
+        was = f" (was {_shown(name, mean)})" if moved and mean is not None else ""
+        parts.append(f"{words.words(name)} {_shown(name, value)}{was}")
+    return f"Meanwhile: {', '.join(parts)}." if parts else ""
+
+
+def _history(change: IncidentChange, name: str) -> list[Json]:
+    values = change.context.get(_HISTORIES.get(name, ""))
+    return list(values) if isinstance(values, (list, tuple)) else []
+
+
+def _expected(change: IncidentChange) -> str:
+    """Say what was seen and expected, unless the sentence before has both numbers already."""
+    if change.expected is None or not math.isfinite(change.expected) or change.value is None:
+        return ""
+    seen, expected = number(change.value), number(change.expected)
+    if seen in change.message and expected in change.message:
+        return ""
+    return f"{words.words(change.metric)} {seen}, expected about {expected}."
+
+
+def _since(facts: Facts) -> str:
+    change = facts.change
+    start = min(change.onset_step, change.start_step) if change.onset_step is not None else change.start_step
+    opened = facts.opened_at if facts.opened_at is not None else change.at
+    lasted = change.at - opened
+    many = f", {count(change.anomalies)} times so far" if change.anomalies > 1 else ""
+    ago = f" ({duration(lasted)} ago)" if change.change is not Change.OPENED and lasted >= 60 else ""
+    good = f" Last good step: {count(change.last_good_step)}." if change.last_good_step is not None else ""
+    return f"Since step {count(start)}, {clock(opened)}{ago}{many}.{good}"
+
+
+def kept_line(kept: Kept | None) -> str:
+    """Say in words what was kept, or why nothing was."""
+    if kept is None:
+        return ""
+    if kept.state == "done":
+        return _done_line(kept)
+    note = f" ({kept.note})" if kept.note else ""
+    return {
+        "skipped": f"Nothing was kept: {kept.note or 'the snapshot was skipped'}.",
+        "dropped": "",
+        "copying": f"Keeping: {kept.note or 'copying the checkpoint'}.",
+        "held": "Keeping: the checkpoint is set aside.",
+    }.get(kept.state, f"Keeping: waiting for the checkpoint{note}.")
+
+
+def _done_line(kept: Kept) -> str:
+    where = str(kept.path) if kept.path is not None else kept.name
+    if not kept.has_checkpoint:
+        return f"Kept: {where}, but without a checkpoint: the trainer had saved none."
+    step = f", checkpoint of step {count(kept.checkpoint_step)}" if kept.checkpoint_step is not None else ""
+    return f"Kept: {where}{step}."
+
+
+def _next(facts: Facts) -> list[str]:
+    change, kept = facts.change, facts.kept
+    if change.change is Change.RESOLVED:
+        return []
+    commands = []
+    if kept is not None and kept.state == "done" and kept.name and kept.has_checkpoint:
+        commands.append(f"smartmon snapshots restore {shlex.quote(kept.name)} DEST")
+    if change.kind == "crashed":
+        commands.append(f"smartmon events list --run {shlex.quote(facts.run)}")
+    elif change.kind == "stalled":
+        commands.append("smartmon status")
+    else:
+        commands.append(f"smartmon why {shlex.quote(facts.run)} --step {change.step}")
+    where = f" in {facts.base_dir}" if facts.base_dir is not None else ""
+    return [f"Next{where}:", *commands]
+
+
+def _resolution(facts: Facts) -> list[str]:
+    change = facts.change
+    lasted = f" It lasted {duration(change.at - facts.opened_at)}." if facts.opened_at is not None else ""
+    times = f" {count(change.anomalies)} anomalies in all." if change.anomalies > 1 else ""
+    return [f"{_sentence(change.resolution or 'it is over')}{lasted}{times} Nothing to do."]
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return (text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")) if text else ""
+
+
+def _last_words(change: IncidentChange) -> list[str]:
+    lines = change.context.get("last_lines")
+    return [f"> {line}" for line in list(lines)[-5:]] if isinstance(lines, (list, tuple)) and lines else []
+
+
+def _late(facts: Facts) -> str:
+    waited = facts.now - facts.created_at
+    return (
+        f"This message is late by {duration(waited)}: it is from {clock(facts.created_at)}." if waited >= LATE else ""
+    )
+
+
+def _suppressed(facts: Facts) -> list[str]:
+    if not facts.suppressed:
+        return []
+    shown = [f"- {title}" for title in facts.suppressed[-3:]]
+    return [f"{len(facts.suppressed)} more suppressed in the last hour, the newest:", *shown]
+
+
+def _link(facts: Facts) -> str:
+    return f"{facts.public_url.rstrip('/')}/?run={quote(facts.run, safe='')}" if facts.public_url else ""
+
+
+def title(facts: Facts) -> str:
+    """Return the message's title alone."""
+    return plain(words.title(facts.change, facts.run), _TITLE_MOST)
+
+
+def message(facts: Facts) -> Message:
+    """Word one incident's change."""
+    change = facts.change
+    resolved = change.change is Change.RESOLVED
+    critical = change.severity is Severity.CRITICAL and not resolved
+    first = _sentence(change.message)
+    lines = [_late(facts), f"Critical. {first}" if critical else first]
+    if resolved:
+        lines = [_late(facts), *_resolution(facts), f"It was: {first}" if first else ""]
+    else:
+        lines += [_expected(change), *_last_words(change), _since(facts), _meanwhile(change)]
+    if change.change in (Change.OPENED, Change.ESCALATED):
+        lines.append(words.ADVICE.get(change.kind, ""))
+    if change.change is Change.SUMMARY:
+        lines.append("smartmon met this run only now; this is what was already wrong.")
+    lines += [kept_line(facts.kept), *_next(facts), _link(facts), *_suppressed(facts)]
+    body = _joined(lines)
+    return Message(title(facts), f"{body}\n{_footer(facts)}", "success" if resolved else change.severity.value)
+
+
+def digest(items: Sequence[Facts]) -> Message:
+    """Word many runs' trouble as one message; the first item's id is the digest's."""
+    runs = list(dict.fromkeys(item.run for item in items))
+    worst = max((item.change.severity for item in items), key=lambda severity: severity.rank)
+    kinds = list(dict.fromkeys(words.words(item.change.kind) for item in items))
+    what = kinds[0] if len(kinds) == 1 else "trouble"
+    critical = sum(item.change.severity is Severity.CRITICAL for item in items)
+    head = f"{len(items)} incidents opened in {len(runs)} runs within moments, {critical} of them critical."
+    ordered = sorted(items, key=lambda item: -item.change.severity.rank)
+    listed = [f"- {words.title(item.change, item.run)}" for item in ordered[:_LISTED]]
+    more = [f"... and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
+    hint = "So many at once often have one cause: the machine, the disk, the network or the data."
+    first = items[0]
+    where = f" in {first.base_dir}" if first.base_dir is not None else ""
+    lines = [_late(first), head, *listed, *more, hint, f"Next{where}:", "smartmon status", first.public_url]
+    name = f"{what} in {len(runs)} runs: {', '.join(runs[:3])}{', ...' if len(runs) > 3 else ''}"
+    return Message(plain(name, _TITLE_MOST), f"{_joined(lines)}\n{_footer(first)}", worst.value)
+
+
+def event(facts: Facts, kind: str, text: str, step: int | None) -> Message:
+    """Word an event that a notifier asked for by its kind, such as `run_finished`."""
+    where = f" {words.at_step(step)}" if step is not None else ""
+    name = plain(f"{words.words(kind)}{where} - {facts.run}", _TITLE_MOST)
+    lines = [_late(facts), _sentence(text) or name, kept_line(facts.kept), _link(facts), *_suppressed(facts)]
+    severity = "success" if kind in ("run_finished", "best_model") else facts.change.severity.value
+    return Message(name, f"{_joined(lines)}\n{_footer(facts)}", severity)
+
+
+def test(name: str, delivery_id: str, host: str, now: float) -> Message:
+    """Word the message of `smartmon alerts test`."""
+    lines = [
+        f"This is what smartmon can send to {name!r}. Nothing is wrong.",
+        f"smartmon{f' on {host}' if host else ''}, {clock(now)}, id {delivery_id}",
+    ]
+    return Message("smartmon test message", _joined(lines), "info")

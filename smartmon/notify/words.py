@@ -1,0 +1,80 @@
+"""What each kind of trouble is called in a title, and what somebody woken by it should know first."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+from smartmon.records import Change, IncidentChange, Severity
+from smartmon.text import count, number
+
+_LEAD = {
+    Change.ESCALATED: "now critical: ",
+    Change.RESOLVED: "resolved: ",
+    Change.REMINDER: "still critical: ",
+    Change.SUMMARY: "in trouble already: ",
+}
+
+ADVICE = {
+    "loss_spike": "Spikes often pass by themselves; smartmon tells you when this one has.",
+    "accuracy_drop": "Look at the loss as well: if it still falls, the evaluation data may be to blame.",
+    "divergence": "It rarely comes back by itself: go back to a checkpoint from before, with a lower learning rate.",
+    "slow_divergence": "It drifts away slowly: you have time, but steps from here on are likely lost.",
+    "nonfinite": "Steps after this are worth nothing if the weights hold NaN: stop, and go back to the last good step.",
+    "stalled": "The process may hang (data loader, network file system, a lost GPU): look whether it still runs.",
+    "crashed": "It does not train any more, and the GPU may stand idle.",
+    "grad_explosion": "A lower learning rate or gradient clipping is the usual answer.",
+    "grad_vanish": "It hardly learns any more: check the learning rate schedule and the loss scale.",
+    "overfit": "Training gets better while evaluation gets worse: the best checkpoint lies behind.",
+    "collapse": "A loss near zero is more often broken labels or data than success.",
+    "disk_full_soon": "The trainer's next checkpoint may fail: make room.",
+}
+"""One sentence by kind, for a message that opens or escalates."""
+
+
+def words(kind: str) -> str:
+    """`loss_spike` as `loss spike`."""
+    return kind.replace("_", " ")
+
+
+def at_step(step: int) -> str:
+    """`at step 17,500`."""
+    return f"at step {count(step)}"
+
+
+def _percent(change: IncidentChange, sign: str, unit: str) -> str:
+    match = re.search(r"_(\d+(?:\.\d+)?)pct$", change.reason)
+    return f"{words(change.kind)} {sign}{match[1]} {unit} " if match else f"{words(change.kind)} "
+
+
+def _nonfinite(change: IncidentChange) -> str:
+    value = change.value
+    shown = "infinite" if value is not None and math.isinf(value) else "NaN"
+    return f"{words(change.metric or 'loss')} is {shown} "
+
+
+def _valued(change: IncidentChange) -> str:
+    known = change.value is not None and math.isfinite(change.value) and change.metric
+    return f"{words(change.kind)}, {change.metric} {number(change.value)} " if known else f"{words(change.kind)} "
+
+
+_WHAT: dict[str, Callable[[IncidentChange], str]] = {
+    "loss_spike": lambda change: _percent(change, "+", "%"),
+    "accuracy_drop": lambda change: _percent(change, "-", "points"),
+    "divergence": lambda _: "training diverges ",
+    "slow_divergence": lambda _: "training drifts away ",
+    "nonfinite": _nonfinite,
+    "stalled": lambda _: "no progress ",
+    "crashed": lambda _: "training crashed ",
+}
+
+
+def title(change: IncidentChange, run: str) -> str:
+    """Return one line that says it all: `loss spike +40.7 % at step 17,500 - my-run`."""
+    what = _WHAT.get(change.kind, _valued)(change)
+    step = change.start_step if change.change in (Change.RESOLVED, Change.REMINDER) else change.step
+    lead = _LEAD.get(change.change, "")
+    if change.change is Change.ESCALATED and change.severity is not Severity.CRITICAL:
+        lead = "worse: "
+    return f"{lead}{what}{at_step(step)} - {run}"
