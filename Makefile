@@ -1,0 +1,48 @@
+# make demo    a run with trouble in it, watched by the real daemon, in about a minute
+# make test    everything that CI checks: format, lint, types, docs, tests
+# make check   the same without the tests
+# make docs    write config.example.toml anew
+# make bench   the benchmarks
+# make clean   remove everything that these made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check docs bench clean
+.DEFAULT_GOAL := test
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("smartmon needs Python 3.11 or later; $(PYTHON) is %d.%d. Try: make PYTHON=python3.12" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps make a second call quick: pip only runs when the dependencies may have changed.
+$(VENV)/.stamp-base: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.stamp-base
+
+demo: $(VENV)/.stamp-base
+	@$(BIN)/python -m smartmon.demo
+
+test: check
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.stamp-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+docs: $(VENV)/.stamp-base
+	$(BIN)/smartmon config init --force config.example.toml
+
+bench: $(VENV)/.stamp-dev
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+clean:
+	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
