@@ -22,9 +22,9 @@ LASTING = 5
 class AccuracyDrop(Params):
     """Fires when `accuracy < mean(last 5 accepted) - threshold` (percentage points) and at least 3 are known.
 
-    Severity comes from the run's own noise, in points and never less than 1: warning when the drop is `sigmas` deviations
-    for two observations (one, where an observation averages ten steps), critical when 20 points or half of the accuracy
-    stay lost for five; else info. Gets wrong: an accuracy over a handful of samples, whose noise is coarse.
+    Severity comes from the run's own noise, in points and never less than 1: warning when the drop is `sigmas`
+    deviations for two observations (one, where an observation averages ten steps), critical when 20 points or half of
+    the accuracy stay lost for five; else info. Gets wrong: an accuracy over a handful of samples, whose noise is coarse.
     """
 
     enabled: bool = Field(True, description="Whether to look for drops of accuracy.")
@@ -32,10 +32,10 @@ class AccuracyDrop(Params):
         10.0,
         gt=0,
         le=100,
-        description="Drop below the mean of the last 5 accuracies that counts, in percentage points.",
+        description="Drop below the mean of the last 5 that counts, in percentage points.",
     )
     sigmas: float = Field(
-        5.0, ge=2, le=100, description="A drop is sent from this many deviations of the run's own noise; else recorded."
+        5.0, ge=2, le=100, description="A drop is sent from this many deviations of the run's noise; else recorded."
     )
 
 
@@ -46,6 +46,8 @@ class Drops:
         self.earlier = Earlier()
         self.before: tuple[int, bool] = (-1, False)
         self.stood_out = False
+        self.adopted = False
+        """Whether the lower level has become the normal one since the last drop from a higher."""
 
     def judge(
         self, params: AccuracyDrop, threshold: float, window: int, point: Point, score: Score, *, trace: Trace
@@ -67,7 +69,7 @@ class Drops:
         bar = params.sigmas + score.allowance if score.known else max(UNKNOWN_Z, params.sigmas)
         self.stood_out = score.z >= bar
         severity, why = self._severity(point, score, mean)
-        self.earlier.refuse(point.step, point.value, window)
+        self.adopted = self.earlier.refuse(point.step, point.value, window)
         drop = percent_text(mean - point.value)
         message = (
             f"{point.metric} {point.value:.1f} % at step {point.step:,} is {drop} points below "
@@ -100,10 +102,15 @@ class Drops:
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
-        return {"earlier": self.earlier.state(), "before": list(self.before), "stood_out": self.stood_out}
+        return {
+            "earlier": self.earlier.state(),
+            "before": list(self.before),
+            "stood_out": self.stood_out,
+            "adopted": self.adopted,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
         self.earlier.restore(state["earlier"])
         self.before = (state["before"][0], state["before"][1])
-        self.stood_out = state["stood_out"]
+        self.stood_out, self.adopted = state["stood_out"], state["adopted"]

@@ -16,8 +16,8 @@ from smartmon.text import number
 class BestModel(Params):
     """Fires when `value < last announced best x (1 - min_improvement)`; the first value sets the baseline.
 
-    Always info: good news wakes nobody. With `metric = "auto"` the evaluation loss counts once the run has one, and starts
-    a new baseline. Gets wrong: one lucky batch of a noisy per-step loss is announced as best.
+    Always info: good news wakes nobody. With `metric = "auto"` the evaluation loss counts once the run has one, and
+    starts a new baseline. Gets wrong: one lucky batch of a noisy per-step loss is announced as best.
     """
 
     enabled: bool = Field(True, description="Whether to announce and keep new best models.")
@@ -42,8 +42,7 @@ class Best:
 
     def judge(self, params: BestModel, point: Point, *, trace: Trace) -> Firing | None:
         """Test one finite value of any metric; values of another metric than the one in use are passed over."""
-        wanted = ("loss", "eval_loss") if params.metric == "auto" else (params.metric,)
-        if point.metric not in wanted or (params.metric == "auto" and point.metric == "loss" == self._other()):
+        if not self._counts(params, point.metric):
             return None
         if point.metric != self.metric:
             self.metric, self.announced, self.lowest, self.lowest_step = point.metric, None, None, None
@@ -68,8 +67,10 @@ class Best:
         reason = f"best_model_{point.metric}_{shown}"
         return Firing("best_model", point.metric, point.value, before, limit, Severity.INFO, reason, message)
 
-    def _other(self) -> str:
-        return "loss" if self.metric == "eval_loss" else ""
+    def _counts(self, params: BestModel, metric: str) -> bool:
+        if params.metric != "auto":
+            return metric == params.metric
+        return metric == "eval_loss" or (metric == "loss" and self.metric != "eval_loss")
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from pydantic import Field
@@ -28,9 +29,9 @@ AGAIN = 1.5
 class Divergence(Params):
     """Fires when at least `rising_share` of the steps within the window rise and it ends above its start.
 
-    That plain rule is info: pure noise satisfies it three times in 10,000 points. It is a warning when the median of the
-    last three is `min_rise` above the start and 4 deviations above the level before the window. With the noise guard two
-    more rules fire under this name. Sustained: `S = max(0, S + clip(z, -4, 4) - 0.75) >= cusum` and the median of
+    That plain rule is info: pure noise satisfies it three times in 10,000 points. It is a warning when the median of
+    the last three is `min_rise` above the start and 4 deviations above the level before the window. With the noise
+    guard two more rules fire under this name. Sustained: `S = max(0, S + clip(z, -4, 4) - 0.75) >= cusum` and the median of
     the last five is `level` times the baseline; critical from half as much again, from a fifth after 200 points, or
     with a gradient spike. Runaway: three times the best level, or 1.5 times the first after halving; critical.
     Gets wrong: the staircase of a multi-epoch fine-tune, where an epoch's end and a recovery look alike.
@@ -102,7 +103,7 @@ class Shift:
         values = [value for _, value in self.window[-window:]]
         if len(values) < window or values[-1] <= values[0]:
             return None
-        rises = sum(b > a for a, b in zip(values, values[1:]))
+        rises = sum(b > a for a, b in pairwise(values))
         if rises < params.rising_share * (window - 1) - 1e-9:
             return None
         start_step, start = self.window[-window]
@@ -138,7 +139,7 @@ class Shift:
         found: tuple[Severity, str, float, float] | None = None
         if score.known and not point.held:
             found = self._sustained(params, point, score, level)
-        if level.log and found is None or (found and found[0] is not Severity.CRITICAL):
+        if level.log and (found is None or found[0] is not Severity.CRITICAL):
             found = self._runaway(point, score) or found
         self._close(score)
         if found is None or (self.open is not None and found[0].rank <= self.open.rank):
@@ -240,7 +241,7 @@ def _verdict(params: Divergence, window: int, shift: Shift, point: Point, firing
     if len(values) < window:
         text = f"the window holds {len(values)} of {window} values"
         return Verdict("divergence", point.metric, point.value, None, None, False, None, text)
-    rises = sum(b > a for a, b in zip(values, values[1:]))
+    rises = sum(b > a for a, b in pairwise(values))
     text = (
         f"{rises} of {window - 1} steps rose (needs {math.ceil(params.rising_share * (window - 1) - 1e-9)}); "
         f"summed excess {max(shift.sums):.1f} of {params.cusum:g}"

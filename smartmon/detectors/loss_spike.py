@@ -40,7 +40,7 @@ class LossSpike(Params):
         5.0,
         ge=2,
         le=100,
-        description="A spike is sent from this many deviations of the run's own noise; else recorded.",
+        description="A spike is sent from this many deviations of the run's noise; else recorded.",
     )
 
 
@@ -87,7 +87,7 @@ class Spikes:
                 trace.append(_verdict(point, score, mean, limit, None))
             return None
         self.earlier.refuse(point.step, point.value, window)
-        severity, why = self._severity(params, point, score)
+        severity, why = self._severity(point, score)
         percent = 100 * (point.value - mean) / (abs(mean) or 1.0)
         reason = f"loss_spike_{percent_text(percent)}pct"
         message = (
@@ -95,7 +95,7 @@ class Spikes:
             f"the mean of the last values ({number(mean)}); {why}."
         )
         if trace is not None:
-            trace.append(_verdict(point, score, mean, limit, severity, message))
+            trace.append(_verdict(point, score, mean, limit, severity, text=message))
         evidence = {"z": score.z, "ratio": score.ratio_long, "percent": percent}
         return Firing(
             "loss_spike", point.metric, point.value, mean, limit, severity, reason, message, evidence=evidence
@@ -104,28 +104,36 @@ class Spikes:
     def _stands_out(self, params: LossSpike, score: Score) -> bool:
         return score.z >= (params.sigmas + score.allowance if score.known else max(UNKNOWN_Z, params.sigmas))
 
-    def _severity(self, params: LossSpike, point: Point, score: Score) -> tuple[Severity, str]:
+    def _severity(self, point: Point, score: Score) -> tuple[Severity, str]:
         if not point.guard:
             return Severity.WARNING, "the noise guard is off"
         if score.z >= CANDIDATE_Z + score.allowance and not point.held:
             self.candidates = [i for i in self.candidates if i > self.points - TRAIN[1]] + [self.points]
         out = f"{score.z:.1f} deviations above the run's own level"
-        if score.ratio_long >= 3 and self.points > 5 and (point.held or not score.known):
-            return Severity.WARNING, "three times the level"
+        if point.up:
+            return Severity.CRITICAL, "and the level stays up"
         if point.held:
+            if score.ratio_long >= 3 and self.points > 5:
+                return Severity.WARNING, "three times the level"
             return Severity.INFO, "judgement rests for a few points after a resume or an epoch's turn"
-        if self._huge(score):
-            self.peak = (self.points, score.z)
-            return Severity.WARNING, f"{score.ratio_long:.1f} times the level and {out}"
-        if self.stood_out and point.averaged:
-            return Severity.WARNING, f"{out}, and one observation averages many steps"
-        if self.stood_out and self.before[1]:
-            return Severity.WARNING, f"{out}, and it lasts"
-        if self.stood_out and point.grad_spike:
-            return Severity.WARNING, f"{out}, and the gradient norm spiked with it"
-        if len(self.candidates) >= TRAIN[0]:
-            return Severity.WARNING, f"{len(self.candidates)} such spikes within {TRAIN[1]} points"
+        evidence = self._evidence(point, score)
+        if evidence:
+            return Severity.WARNING, f"{out}, {evidence}"
         return Severity.INFO, f"{out}: " + ("one point so far" if self.stood_out else "within this run's noise")
+
+    def _evidence(self, point: Point, score: Score) -> str:
+        """Say what makes this more than one bad batch; nothing if nothing does."""
+        tests = (
+            (self._huge(score), f"and {score.ratio_long:.1f} times the level"),
+            (not score.known and score.ratio_long >= 3 and self.points > 5, "and three times the level"),
+            (self.stood_out and point.averaged, "and one observation averages many steps"),
+            (self.stood_out and self.before[1], "and it lasts"),
+            (self.stood_out and point.grad_spike, "and the gradient norm spiked with it"),
+            (len(self.candidates) >= TRAIN[0], f"one of {len(self.candidates)} within {TRAIN[1]} points"),
+        )
+        if tests[0][0]:
+            self.peak = (self.points, score.z)
+        return next((text for true, text in tests if true), "")
 
     def _huge(self, score: Score) -> bool:
         if not score.known:
@@ -168,7 +176,7 @@ class Spikes:
 
 
 def _verdict(
-    point: Point, score: Score, mean: float | None, limit: float | None, severity: Severity | None, text: str = ""
+    point: Point, score: Score, mean: float | None, limit: float | None, severity: Severity | None, *, text: str = ""
 ) -> Verdict:
     if mean is None:
         text = "fewer than 3 earlier values: no verdict"

@@ -2,8 +2,9 @@
 
 Two baselines, both from accepted values. Long: median and 1.4826 x MAD of the last 100. Short: median of the last 30,
 deviation `min(1.4826 x MAD, 1.3 x that of the first differences / sqrt 2)`, which ignores trend. In the logarithm
-while the last 100 values are positive, else in plain units. A value more than 4 deviations out is refused, at most 200 in a row:
-then the new level is adopted. What it gets wrong: an epoch staircase inflates the MAD, and heavy tails look like spikes.
+while the last 100 values are positive, else in plain units. A value more than 4 deviations out is refused, at most 200
+in a row: then the new level is adopted. What it gets wrong: an epoch staircase inflates the MAD, and heavy tails look
+like spikes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from smartmon import stats
@@ -87,7 +89,7 @@ class Level:
         return math.log(value) if self.log else value
 
     def score(self, value: float, interval: float = 1.0) -> Score:
-        """Say where a finite value stands, without learning it. `interval` > 1 widens the noise of a shorter average."""
+        """Say where a finite value stands, without learning it; `interval` > 1 widens the noise of a shorter average."""
         n = len(self.us)
         if n < 3 or (self.log and value <= 0):
             return _UNKNOWN
@@ -233,7 +235,7 @@ class Level:
         self.steps, self.raw, self.us = deque(steps), deque(raw), deque(us)
         self.short_len = min(short_len, len(us))
         self.long, self.short = Ordered(us), Ordered(us[len(us) - self.short_len :])
-        self.diffs = Ordered(b - a for a, b in zip(us, us[1:]))
+        self.diffs = Ordered(b - a for a, b in pairwise(us))
         self._cache = None
 
     def cut(self, *, last: int | None = None, before: int | None = None) -> None:

@@ -24,9 +24,9 @@ class NonFinite(Params):
     """Fires on every loss, evaluation loss or gradient norm that is no finite number.
 
     Loss: one is a warning (CTC-like losses do this), `persist` in a row or 3 of the last 20 critical, a non-finite
-    evaluation loss critical at once. Masked: a loss of exactly 0 after a median above 0.01, with a gradient norm of 0 or
-    NaN or for the second time in a row, is what Hugging Face's `logging_nan_inf_filter` makes of NaN: critical. Gradient
-    norm with a finite loss: info (a scaler skipping), a warning for 5 in a row or over 10 % of the last 100.
+    evaluation loss critical at once. Masked: a loss of exactly 0 after a median above 0.01, with a gradient norm of 0
+    or NaN or for the second time in a row, is what Hugging Face's `logging_nan_inf_filter` makes of NaN: critical.
+    Gradient norm with a finite loss: info (a scaler skipping), a warning for 5 in a row or over 10 % of the last 100.
     Gets wrong: a loss that really reaches 0 twice, by memorising.
     """
 
@@ -73,8 +73,9 @@ class NotNumbers:
                 point,
                 Severity.CRITICAL,
                 "masked",
-                f"loss is exactly 0 at step {point.step:,} after {stats.median(self.finite):.4g}: a NaN hidden by Hugging "
-                "Face's logging_nan_inf_filter. Set logging_nan_inf_filter=False to see it; the weights are likely lost.",
+                f"loss is exactly 0 at step {point.step:,} after {stats.median(self.finite):.4g}: a NaN hidden by "
+                "Hugging Face's logging_nan_inf_filter. Set logging_nan_inf_filter=False to see it; "
+                "the weights are likely lost.",
             )
         _trace(trace, point, firing, params)
         return (firing if params.enabled else None), not bad and not hidden

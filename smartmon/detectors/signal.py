@@ -21,6 +21,8 @@ class Point:
     """Whether one observation stands for ten steps or more, so that one alone is evidence."""
     held: bool = False
     """Whether statistical judgement rests, shortly after a resume or at the turn of an epoch."""
+    up: bool = False
+    """Whether the level is known to have gone up for good: what stands out now is part of that."""
     grad_spike: bool = False
     """Whether the gradient norm stood far out here or within the last three points."""
 

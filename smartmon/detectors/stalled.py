@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from pydantic import Field
@@ -22,9 +23,9 @@ ENOUGH = 10
 class Stalled(Params):
     """Fires when no new step came for `max(least, 2 g, min(5 g, most))`, `g` being the longest of the last 200 gaps.
 
-    It goes by steps, not by bytes: a heartbeat thread prints while the loop is wedged. Gaps that hold an evaluation or a
-    checkpoint are kept apart and count when the next one is due. Until ten gaps are known it waits `first_step`. Warning
-    at the limit, critical at twice the limit. Gets wrong: the first evaluation of a fast run, whose length is not known.
+    It goes by steps, not by bytes: a heartbeat thread prints while the loop is wedged. Gaps that hold an evaluation or
+    a checkpoint are kept apart and count when the next one is due. Until ten gaps are known it waits `first_step`.
+    Warning at the limit, critical at twice the limit. Gets wrong: the first evaluation of a fast run, whose length is not known.
     """
 
     enabled: bool = Field(True, description="Whether to look for runs that stopped moving.")
@@ -68,7 +69,7 @@ class Pace:
     def _phase_due(self) -> bool:
         if self.in_phase or len(self.phase_steps) < 2 or self.last_step is None:
             return True
-        every = median([float(b - a) for a, b in zip(self.phase_steps, self.phase_steps[1:])])
+        every = median([float(b - a) for a, b in pairwise(self.phase_steps)])
         return self.last_step + self.interval >= self.phase_steps[-1] + every
 
     def check(self, params: Stalled, now: float) -> list[tuple[float, Firing]]:
