@@ -1,0 +1,246 @@
+"""Finds the runs in the base dirs: which folder is one, what it is called, and which files tell about it."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from smartmon.records import Note, Severity, SourceRank
+from smartmon.sources.base import FoundRun, SourceSpec, shown
+from smartmon.sources.folders import Folder, Folders
+from smartmon.sources.sniff import sniff
+from smartmon.text import count
+
+DEPTH = 4
+MAX_FOLDERS = 20_000
+
+LOGS = {"training_log.jsonl": "jsonl", "trainer_log.jsonl": "jsonl", "logging.jsonl": "jsonl"}
+"""Known log -> its format."""
+COMPANIONS = ("eval_log.jsonl", "expert_usage_log.jsonl", "error_log.jsonl")
+"""Logs that count only beside a `training_log.jsonl`."""
+STATUS = ("training_status.json", "training_detail.json")
+_STATE_NAME = "trainer_state.json"
+
+
+class RunEntry(Protocol):
+    """What discovery takes from a `[[runs]]` entry of the config."""
+
+    @property
+    def name(self) -> str | None:
+        """The run's name; None: as if it had been found."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        ...
+
+    @property
+    def logs(self) -> Sequence[str | Path]:
+        """Logs that cannot be found: paths or patterns, relative to the run's folder."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRun:
+    """A `[[runs]]` entry without a config."""
+
+    path: Path
+    name: str | None = None
+    logs: Sequence[str | Path] = ()
+    checkpoint_dir: Path | None = None
+
+
+class Discovery:
+    """Finds runs again and again; remembers what it listed, and tells each trouble once."""
+
+    def __init__(self, *, skip: Collection[Path] = (), depth: int = DEPTH) -> None:
+        self._folders = Folders(skip)
+        self._depth = depth
+        self._told: set[tuple[str, str]] = set()
+
+    def scan(
+        self, base_dirs: Iterable[Path], runs: Iterable[RunEntry] = (), *, names: Mapping[Path, str] | None = None
+    ) -> tuple[list[FoundRun], list[Note]]:
+        """Return every run once, sorted by name, and what is new to be said about the search.
+
+        Base dirs may be patterns and may lie in one another: a run belongs to the innermost. `names` are the names
+        that runs already have, so that a new base dir renames none.
+        """
+        self._folders.begin()
+        bases = expand(base_dirs)
+        stops = {identity for base in bases if (identity := _identity(base)) is not None}
+        found: dict[Path, FoundRun] = {}
+        for base in bases:
+            for folder_path, relative, folder in self._walk(base, stops):
+                if sources := tuple(self._sources(folder_path, base, folder)):
+                    name = shown(relative or base.name or "/")
+                    found[folder_path] = FoundRun(name, folder_path, base, sources)
+        named = [path for entry in runs if (path := self._add_named(entry, bases, found)) is not None]
+        ordered = dict.fromkeys([*named, *found])
+        result = _with_names([found[path] for path in ordered], set(named), names or {})
+        return sorted(result, key=lambda run: run.name), [*self._new_notes()]
+
+    def _walk(self, base: Path, stops: Collection[tuple[int, int]]) -> Iterator[tuple[Path, str, Folder]]:
+        """Yield the folders to look at, without following links and without entering another base dir."""
+        waiting = [(str(base), "", 0)]
+        seen = 0
+        while waiting:
+            path, relative, depth = waiting.pop()
+            folder = self._folders.list(path)
+            if folder is None or (depth and folder.identity in stops):
+                continue
+            seen += 1
+            if seen > MAX_FOLDERS:
+                self._folders.tell(str(base), f"has more than {count(MAX_FOLDERS)} folders; name runs in [[runs]]")
+                return
+            if not depth or not path.endswith("/logs"):  # which is part of the run around it
+                yield Path(path), relative, folder
+            if depth < self._depth:
+                above = path.rstrip("/")
+                waiting += [(f"{above}/{name}", f"{relative}/{name}".lstrip("/"), depth + 1) for name in folder.folders]
+
+    def _sources(self, path: Path, root: Path | None, folder: Folder) -> Iterator[SourceSpec]:
+        """Yield what tells about the run in a folder, streams first; nothing if it is none."""
+        yield from _logs(path, "", folder, root)
+        logs = self._folders.list(str(path / "logs")) if "logs" in folder.parts else None
+        if logs is not None:
+            yield from _logs(path / "logs", "logs/", logs, root)
+        model = self._folders.list(str(path / "current_model")) if "current_model" in folder.parts else None
+        if folder.state or (model is not None and model.state):
+            yield SourceSpec(_STATE_NAME, "trainer_state", path, SourceRank.STATE, root)
+        if model is not None and "status" in model.parts:
+            yield from self._statuses(path, "current_model/status/", root)
+        if "status" in folder.parts:
+            yield from self._statuses(path, "status/", root)
+
+    def _statuses(self, path: Path, relative: str, root: Path | None) -> Iterator[SourceSpec]:
+        """Yield the status files; one that is not there yet too, so that it is seen within a second of appearing."""
+        folder = self._folders.list(str(path / relative))
+        if folder is None or (folder.entries and not folder.known & {*STATUS}):
+            return
+        if STATUS[1] in folder.known:
+            # The detail file may be older than the status: it does not speak for the run.
+            detail = path / relative / STATUS[1]
+            yield SourceSpec(relative + STATUS[1], "status", detail, SourceRank.STATUS, root, {"state": False})
+        if STATUS[0] in folder.known or not folder.entries:
+            yield SourceSpec(relative + STATUS[0], "status", path / relative / STATUS[0], SourceRank.STATUS, root)
+
+    def _add_named(self, entry: RunEntry, bases: Sequence[Path], found: dict[Path, FoundRun]) -> Path | None:
+        """Add a run of the config, or what the config says about a found one; return its folder."""
+        path = Path(os.path.realpath(entry.path))
+        known = found.get(path)
+        base = known.base_dir if known else _home(path, bases)
+        sources = {spec.id: spec for spec in known.sources} if known else {}
+        if known is None and (folder := self._folders.list(str(path))) is not None:
+            sources = {spec.id: spec for spec in self._sources(path, path, folder)}
+        for spec in _configured(entry, path):
+            sources.setdefault(spec.id, spec)
+        if base is None:
+            return None
+        inside = path.relative_to(base) if path.is_relative_to(base) else Path(path.name)
+        name = entry.name or (known.name if known else shown(inside) if inside.parts else shown(base.name))
+        found[path] = FoundRun(name, path, base, tuple(sorted(sources.values(), key=lambda spec: -spec.rank)))
+        return path
+
+    def _new_notes(self) -> Iterator[Note]:
+        for path, problem in self._folders.troubles:
+            if (path, problem) not in self._told:
+                self._told.add((path, problem))
+                data = {"path": shown(path)}
+                yield Note("warning", f"{shown(path)} {problem}", Severity.WARNING, data)
+
+
+def discover(
+    base_dirs: Iterable[Path],
+    runs: Iterable[RunEntry] = (),
+    *,
+    skip: Collection[Path] = (),
+    depth: int = DEPTH,
+    names: Mapping[Path, str] | None = None,
+) -> tuple[list[FoundRun], list[Note]]:
+    """Look once. A daemon keeps a `Discovery`, which is quicker the second time and repeats no note."""
+    return Discovery(skip=skip, depth=depth).scan(base_dirs, runs, names=names)
+
+
+def expand(base_dirs: Iterable[Path]) -> list[Path]:
+    """Return the base dirs as real paths, each once, patterns replaced by the folders that match them."""
+    found: dict[Path, None] = {}
+    for base in base_dirs:
+        text = str(base)
+        matches = [text] if os.path.lexists(text) or not glob.has_magic(text) else _matches(text)
+        found |= {Path(os.path.realpath(match)): None for match in matches if Path(match).is_dir()}
+    return list(found)
+
+
+def _logs(path: Path, relative: str, folder: Folder, root: Path | None) -> Iterator[SourceSpec]:
+    for name, kind in LOGS.items():
+        if name in folder.known:
+            yield SourceSpec(relative + name, kind, path / name, SourceRank.STREAM, root)
+    if "training_log.jsonl" in folder.known:
+        for name in COMPANIONS:
+            if name in folder.known:
+                yield SourceSpec(relative + name, "jsonl", path / name, SourceRank.STREAM, root)
+
+
+def _configured(entry: RunEntry, folder: Path) -> Iterator[SourceSpec]:
+    """Yield the logs that the config names; they may lie anywhere, and need not be there yet."""
+    for log in entry.logs:
+        pattern = str(folder / log)
+        magic = glob.has_magic(pattern) and not os.path.lexists(pattern)
+        for match in _matches(pattern) if magic else [pattern]:
+            path = Path(match)
+            kind = sniff(path) or ("jsonl" if path.name != _STATE_NAME else "trainer_state")
+            rank = {"status": SourceRank.STATUS, "trainer_state": SourceRank.STATE}.get(kind, SourceRank.STREAM)
+            inside = path.relative_to(folder) if path.is_relative_to(folder) else path
+            yield SourceSpec(shown(inside), kind, path, rank)
+    checkpoints = getattr(entry, "checkpoint_dir", None)
+    if checkpoints is not None and folder / checkpoints != folder:
+        place = folder / checkpoints
+        yield SourceSpec(shown(place / _STATE_NAME), "trainer_state", place, SourceRank.STATE)
+
+
+def _matches(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern))  # noqa: PTH207 - the one of Path would match hidden folders too
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _home(path: Path, bases: Sequence[Path]) -> Path | None:
+    """Return the innermost base dir around a path, or the first where there is none."""
+    around = [base for base in bases if path.is_relative_to(base)]
+    return max(around, key=lambda base: len(base.parts), default=bases[0] if bases else None)
+
+
+def _with_names(runs: Sequence[FoundRun], named: Collection[Path], known: Mapping[Path, str]) -> list[FoundRun]:
+    """Give every run a name of its own: known and configured names first, then in the order of the base dirs."""
+    keep = {run.path: known[run.path] for run in runs if run.path in known and run.path not in named}
+    keep |= {run.path: run.name for run in runs if run.path in named}
+    taken: set[str] = set()
+    result = []
+    for run in sorted(runs, key=lambda each: each.path not in keep):
+        name = keep.get(run.path, run.name)
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        name = next(each for each in itertools.chain([name], _longer(run), numbered) if each not in taken)
+        taken.add(name)
+        result.append(replace(run, name=name))
+    return result
+
+
+def _longer(run: FoundRun) -> Iterator[str]:
+    """Yield names with more and more of the base dir's path before them."""
+    inside = run.path.relative_to(run.base_dir) if run.path.is_relative_to(run.base_dir) else Path(run.path.name)
+    parts = run.base_dir.parts[1:]
+    for used in range(1, len(parts) + 1):
+        yield shown(Path(*parts[-used:], inside))

@@ -1,0 +1,114 @@
+"""Listings of folders, reduced to what discovery needs and remembered until a folder changes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartmon.text import count
+
+MAX_ENTRIES = 10_000
+
+_KNOWN = re.compile(
+    r"(training_log|eval_log|expert_usage_log|error_log|trainer_log|logging)\.jsonl|training_(status|detail)\.json"
+    r"|trainer_state\.json"
+)
+_CHECKPOINT = re.compile(r"checkpoint-\d+")
+_PARTS = frozenset({"status", "logs", "current_model"})
+"""Folders that belong to the run around them."""
+_NEVER = frozenset({"snapshots", "node_modules", "site-packages", "__pycache__", "status", "current_model"})
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What a folder holds, as far as it matters."""
+
+    identity: tuple[int, int]
+    folders: tuple[str, ...]
+    """Folders to search in turn; no links, nothing hidden, no checkpoints."""
+    known: frozenset[str]
+    """Files with a known name."""
+    parts: frozenset[str]
+    """Which of `status`, `logs` and `current_model` are there."""
+    state: bool
+    """Whether it holds `checkpoint-*` or a `trainer_state.json`."""
+    entries: bool
+    """Whether there is anything in it at all."""
+
+
+_Listing = tuple[tuple[int, ...], bool, Folder | None]
+"""What the folder was like, whether two scans saw it so, and what it holds."""
+
+
+class Folders:
+    """Lists folders. A listing is kept while the folder's mtime stays, once it has been seen at two scans.
+
+    One look is not enough: an entry made within the same tick of the file system's clock leaves the mtime as it was.
+    """
+
+    def __init__(self, skip: Collection[Path] = ()) -> None:
+        self._skip = frozenset(str(path) for path in skip)
+        self._kept: dict[str, _Listing] = {}
+        self._before: dict[str, _Listing] = {}
+        self.troubles: list[tuple[str, str]] = []
+        """Folder and problem, of this scan."""
+
+    def begin(self) -> None:
+        """Start a scan: listings that the last one did not use are forgotten."""
+        self._before, self._kept = self._kept, {}
+        self.troubles = []
+
+    def tell(self, path: str, problem: str) -> None:
+        """Record a trouble."""
+        self.troubles.append((path, problem))
+
+    def list(self, path: str) -> Folder | None:
+        """Return what is in a folder; None if it is not there, may not be read, or holds too much."""
+        if path in self._kept:
+            return self._kept[path][2]
+        try:
+            found = Path(path).stat()
+        except (OSError, ValueError):
+            return None
+        key = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+        known = self._before.get(path)
+        settled = known is not None and known[0] == key
+        if known is None or not (settled and known[1]):
+            known = (key, settled, self._read(path, (found.st_dev, found.st_ino)))
+        self._kept[path] = known
+        return known[2]
+
+    def _read(self, path: str, identity: tuple[int, int]) -> Folder | None:
+        folders, known, parts, state, venv, number = [], set(), set(), False, False, 0
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    number += 1
+                    if number > MAX_ENTRIES:
+                        self.tell(path, f"holds more than {count(MAX_ENTRIES)} entries and is not searched")
+                        return None
+                    name = entry.name
+                    if _KNOWN.fullmatch(name):
+                        known.add(name)
+                    elif name in _PARTS and entry.is_dir():
+                        parts.add(name)
+                    elif _CHECKPOINT.fullmatch(name):
+                        state = state or entry.is_dir()
+                        continue
+                    venv = venv or name == "pyvenv.cfg"
+                    if name[0] == "." or name in _NEVER or not entry.is_dir(follow_symlinks=False):
+                        continue
+                    if entry.path not in self._skip:
+                        folders.append(name)
+        except PermissionError:
+            self.tell(path, "may not be read and is not searched")
+            return None
+        except OSError:
+            return None
+        state = state or "trainer_state.json" in known
+        return Folder(
+            identity, () if venv else tuple(sorted(folders)), frozenset(known), frozenset(parts), state, number > 0
+        )

@@ -1,0 +1,212 @@
+"""Logs with one JSON object a line: training logs, evaluations, expert usage, errors.
+
+A file is read by its name: `eval_log.jsonl` holds evaluations, `expert_usage_log.jsonl` expert counts,
+`error_log.jsonl` errors, which become notes; any other holds rows of metrics in whatever keys.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from smartmon.records import Batch, Json, Note, Observation, RunState, Severity, StatusReport
+from smartmon.sources import jsontext, trouble
+from smartmon.sources.base import SourceSpec, shown
+from smartmon.sources.dating import between, oldest_evidence, plausible
+from smartmon.sources.experts import expert_usage
+from smartmon.sources.numbers import whole
+from smartmon.sources.rows import Row, RowReader, bounded, is_point, is_summary, storable
+from smartmon.sources.safe_read import Unreadable
+from smartmon.sources.tail import Lines, Tail, place_from
+from smartmon.text import clean, count
+
+_MAX_NOTES = 100
+
+
+class _Role(enum.Enum):
+    METRICS = enum.auto()
+    EVALUATIONS = enum.auto()
+    EXPERTS = enum.auto()
+    ERRORS = enum.auto()
+
+
+_ROLES = {
+    "eval_log.jsonl": _Role.EVALUATIONS,
+    "expert_usage_log.jsonl": _Role.EXPERTS,
+    "error_log.jsonl": _Role.ERRORS,
+}
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What one read has found so far."""
+
+    now: float
+    rows: list[tuple[int, Row]] = field(default_factory=list)
+    """The rows that measured something, with the offset after each."""
+    notes: list[Note] = field(default_factory=list)
+    end: Row | None = None
+    """The row that says the run is over, while nothing follows it."""
+    bad: int = 0
+    reason: str = ""
+    counts: str | None = None
+    """Which key counts steps in this file: `step`, or `epoch` where there is none."""
+
+
+class JsonLines:
+    """Reads one log of JSON objects as it grows."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self.spec = spec
+        self._name = shown(spec.id)
+        self._role = _ROLES.get(spec.path.name, _Role.METRICS)
+        self._tail = Tail(spec.path, spec.root)
+        self._rows = RowReader(evaluations=self._role is _Role.EVALUATIONS)
+        self._told_full = False
+        self._pending = 0
+
+    def stamp(self) -> tuple[object, ...]:
+        """One `stat` call."""
+        self._pending += bool(self._pending)
+        return (*self._tail.stamp(), self._pending)
+
+    def read(self, cursor: Mapping[str, Json] | None, now: float) -> Batch:
+        """Return the rows after the cursor: at most one chunk of the file."""
+        last = dict(cursor or {})
+        try:
+            lines = self._tail.read(place_from(last.get("place")))
+        except Unreadable as problem:
+            episode, note = trouble.worsen(last.get("trouble"), str(problem), now, kind="warning", what=self._name)
+            self._pending = 0 if episode["noted"] else 1
+            return Batch(last | {"trouble": episode}, notes=(note,) if note else ())
+        self._pending = 0
+        reading = _Reading(now, counts=last.get("counts"))
+        for end, line in lines.lines:
+            self._line(line, end, reading)
+        observations, at = self._dated(reading, lines, last)
+        reached = last | {"counts": reading.counts, "at": at, "bad": int(last.get("bad", 0)) + reading.bad}
+        reached |= {"place": lines.place.data() if lines.place else None, "trouble": None}
+        notes = (*lines.notes, *self._notes(reading, last, lines.start))
+        return Batch(reached, tuple(observations), self._status(reading, at), notes, lines.more)
+
+    def _line(self, line: bytes, end: int, reading: _Reading) -> None:
+        """Add what one line says. Rows without a step (configuration, remarks) say nothing."""
+        try:
+            record = jsontext.load_object(line.removeprefix(b"\xef\xbb\xbf"))
+        except jsontext.BadJson as problem:
+            reading.bad += 1
+            reading.reason = reading.reason or str(problem)
+            return
+        if self._role is _Role.ERRORS:
+            reading.notes.append(_error(record))
+            return
+        if isinstance(record.get("data"), dict) and "step" in record:
+            record = record | record["data"]  # verl wraps its metrics
+        row = self._rows.read(record)
+        if self._role is _Role.EXPERTS:
+            row.values = expert_usage(record)
+        _count(row, reading)
+        if row.step is None:
+            return
+        if is_summary(record) or not is_point(record, row):
+            total = row.values.get("total_steps")
+            reading.end = row if is_summary(record) or (total is not None and 0 < total <= row.step) else reading.end
+            return
+        reading.end = None
+        reading.rows.append((end, row))
+
+    def _dated(
+        self, reading: _Reading, lines: Lines, last: Mapping[str, Json]
+    ) -> tuple[list[Observation], float | None]:
+        """Give every row its moment: its own, else one between the last known moment and the file's mtime."""
+        now, at = reading.now, last.get("at")
+        live = at is not None
+        newest = min(lines.mtime, now)
+        if not live and any(row.at is None for _, row in reading.rows):
+            at = oldest_evidence(self.spec.path, newest)
+        observations: list[Observation] = []
+        begin, start = lines.start, at
+        for end, row in reading.rows:
+            own = plausible(row.at, now)
+            if own is not None:
+                begin, start = end, own
+                observations += row.observations(self.spec, own, timed=True)
+                at = own
+                continue
+            # By bytes and not by steps: a log may hold several attempts, and its end is not read yet.
+            at = between(start or newest, newest, (end - begin) / max(1, lines.size - begin))
+            newly = live and not lines.more and end == reading.rows[-1][0]
+            observations += row.observations(self.spec, at, timed=newly)
+        return observations, at
+
+    def _status(self, reading: _Reading, at: float | None) -> StatusReport | None:
+        if reading.end is None:
+            return None
+        row = reading.end
+        return StatusReport(
+            at=plausible(row.at, reading.now) or at or reading.now,
+            state=RunState.COMPLETED,
+            word="finished",
+            step=row.step,
+            total_steps=whole(row.values.get("total_steps")),
+            epoch=row.values.get("epoch"),
+            timed=row.at is not None,
+        )
+
+    def _notes(self, reading: _Reading, last: Mapping[str, Json], start: int) -> list[Note]:
+        notes = reading.notes[:_MAX_NOTES]
+        if len(reading.notes) > _MAX_NOTES:
+            notes.append(Note("warning", f"{self._name} holds {count(len(reading.notes) - _MAX_NOTES)} more errors"))
+        before = int(last.get("bad", 0))
+        total = before + reading.bad
+        # Told at the first and then at each tenfold: a log full of rubbish must not fill the timeline.
+        if len(str(total)) > len(str(before)) or (total and not before):
+            lines = "one line" if total == 1 else f"{count(total)} lines"
+            message = f"{self._name}: {lines} could not be read and were left out; the first after byte {start} "
+            notes.append(Note("warning", message + reading.reason, data={"bad_lines": total, "offset": start}))
+        if self._rows.full and not self._told_full:
+            self._told_full = True
+            notes.append(Note("warning", f"{self._name} has too many different metric names; new ones are left out"))
+        return notes
+
+
+def _count(row: Row, reading: _Reading) -> None:
+    """Count by epochs in a file whose first countable row has an epoch and no step; never mix the two."""
+    epoch = whole(row.values.get("epoch"))
+    if reading.counts is None and (row.step is not None or (epoch is not None and len(row.values) > 1)):
+        reading.counts = "step" if row.step is not None else "epoch"
+    if reading.counts == "epoch":
+        row.step = epoch
+
+
+def _error(record: Mapping[str, Any]) -> Note:
+    """Return a row of an error log as a note. The traceback goes into its data, never into the message."""
+    row = RowReader().read({key: record[key] for key in ("step", "epoch", "timestamp", "datetime") if key in record})
+    kind, text = (str(bounded(record.get(key)) or "") for key in ("error_type", "error_message"))
+    first = clean(text.strip().split("\n")[0][:300])
+    what = f"{clean(kind[:100]) or 'an error'}: {first}" if first else clean(kind[:100]) or "an error"
+    where = f" at step {count(row.step)}" if row.step is not None else ""
+    data = {
+        "error_type": storable(kind, 200),
+        "error_message": storable(text, 2000),
+        "step": row.step,
+        "epoch": row.values.get("epoch"),
+        "at": row.at,
+        "traceback": bounded(record.get("traceback"), length=8000),
+    }
+    return Note("warning", f"the trainer logged {what}{where}", Severity.WARNING, data)
+
+
+def recognises(lines: list[bytes]) -> bool:
+    """Whether most of these whole lines are JSON objects, and one of them counts steps or epochs."""
+    records = []
+    for line in lines:
+        try:
+            records.append(jsontext.load_object(line))
+        except jsontext.BadJson:
+            continue
+    reader = RowReader()
+    counted = any(row.step is not None or "epoch" in row.values for row in map(reader.read, records))
+    return counted and 2 * len(records) > len(lines)

@@ -1,0 +1,186 @@
+"""From a record with a trainer's own keys to a row with canonical ones, within bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from smartmon.records import Json, Observation
+from smartmon.sources.aliases import EVAL_NAMES, Alias, Kind, alias
+from smartmon.sources.base import SourceSpec
+from smartmon.sources.numbers import duration, megabytes, moment, number, progress, whole
+from smartmon.text import clean
+
+MAX_METRICS = 256
+"""Metrics of one row; the canonical ones always have a place."""
+MAX_NAMES = 1024
+"""Different names of one source: a trainer that invents a key at each step must not fill the database."""
+MAX_KEY = 200
+MAX_INT = 2**63
+STOPWATCH = alias("time")
+"""`time` is a stopwatch as often as a clock: what is no moment stays a metric."""
+
+_SKIP = Alias("", Kind.SKIP)
+_ACCURACIES = ("accuracy", "eval_accuracy")
+_PROGRESS = frozenset({"total_steps", "epoch", "percentage", "elapsed_time", "eta_seconds", "total_tokens"})
+_FACTORY = frozenset({"loss", "eval_loss", "predict_loss", "reward", "accuracy"})
+
+
+@dataclass(slots=True)
+class Row:
+    """What a record says, in canonical keys."""
+
+    step: int | None = None
+    at: float | None = None
+    values: dict[str, float] = field(default_factory=dict)
+    nulls: list[str] = field(default_factory=list)
+    percent: set[str] = field(default_factory=set)
+    """Those of the accuracies that are in percent by their name."""
+
+    def observations(self, spec: SourceSpec, at: float, timed: bool) -> Iterator[Observation]:
+        """Yield the row as an observation; as two where one accuracy is in percent and the other's unit is open."""
+        if self.step is None:
+            return
+        values, nulls = self.values, frozenset(self.nulls)
+        percent = bool(self.percent)
+        if percent and any(name in values and name not in self.percent for name in _ACCURACIES):
+            sure = {name: values[name] for name in self.percent}
+            yield Observation(self.step, at, sure, spec.id, spec.rank, timed, percent=True)
+            values, percent = {k: v for k, v in values.items() if k not in sure}, False
+        yield Observation(self.step, at, values, spec.id, spec.rank, timed, percent=percent, nulls=nulls)
+
+
+class RowReader:
+    """Reads the records of one source. Remembers the names it has seen, so that their number stays bounded."""
+
+    def __init__(self, *, evaluations: bool = False) -> None:
+        self._evaluations = evaluations
+        self._aliases: dict[str, Alias] = {}
+        self._names = 0
+        self.full = False
+        """Whether names had to be left out because there were too many."""
+
+    def read(self, record: Mapping[str, Any]) -> Row:
+        """Return the record's row. Keys that mean nothing, and values that are no numbers, are left out."""
+        row = Row()
+        orders: dict[str, tuple[int, str]] = {}
+        for key, value in record.items():
+            known = self._aliases.get(key) or self._learn(key)
+            if known.kind is Kind.SKIP:
+                continue
+            if value is None:
+                if len(row.nulls) < MAX_METRICS and known.kind not in (Kind.STEP, Kind.TIME, Kind.PROGRESS):
+                    row.nulls.append(known.name)
+                continue
+            if known.kind is Kind.OTHER:
+                if len(row.values) < MAX_METRICS and (found := number(value, quoted=False)) is not None:
+                    row.values.setdefault(known.name, found)
+                continue
+            self._take(row, orders, key, known, value)
+        if row.nulls:
+            row.nulls = [name for name in row.nulls if name not in row.values]
+        return row
+
+    def _take(self, row: Row, orders: dict[str, tuple[int, str]], key: str, known: Alias, value: object) -> None:
+        name = known.name
+        found = _convert(row, known, value, better=name not in orders or known.order < orders[name][0])
+        if found is None:
+            return
+        if name in orders:
+            order, holder = orders[name]
+            if known.order > order:
+                if key != name and known.kind is not Kind.STEP:
+                    row.values[key] = found
+                return
+            if holder != name and name in row.values:
+                row.values[holder] = row.values[name]
+        orders[name] = (known.order, key)
+        if known.kind not in (Kind.STEP, Kind.PROGRESS, Kind.TIME):
+            row.values[name] = found
+            if known.kind is Kind.PERCENT:
+                row.percent.add(name)
+
+    def _learn(self, key: str) -> Alias:
+        """Decide once what a key means. The memory is bounded: past the bound, unknown names are left out."""
+        known = alias(key)
+        if known is not None:
+            if self._evaluations and known.name in EVAL_NAMES:
+                known = Alias(EVAL_NAMES[known.name], known.kind, known.order)
+        elif not key or len(key) > MAX_KEY or self._names >= MAX_NAMES:
+            self.full = self.full or self._names >= MAX_NAMES
+            return _SKIP
+        else:
+            self._names += 1
+            known = Alias(key if key.isprintable() else clean(key), Kind.OTHER)
+        self._aliases[key] = known
+        return known
+
+
+def _convert(row: Row, known: Alias, value: object, *, better: bool) -> float | None:
+    """Return the value as a float. Steps and moments go straight into the row, if they are the better ones."""
+    kind = known.kind
+    if kind is Kind.NUMBER or kind is Kind.PERCENT:
+        return number(value)
+    if kind is Kind.STEP or kind is Kind.PROGRESS:
+        return _take_step(row, kind, value, better)
+    if kind is Kind.TIME:
+        return _take_moment(row, known, value, better)
+    if kind is Kind.GIBIBYTES:
+        found = number(value)
+        return None if found is None else found * 1024
+    return megabytes(value) if kind is Kind.MEMORY else duration(value)
+
+
+def _take_step(row: Row, kind: Kind, value: object, better: bool) -> float | None:
+    step, total = progress(value) if kind is Kind.PROGRESS else (whole(value), None)
+    if step is None or not better:
+        return None
+    row.step = step
+    if total is not None:
+        row.values.setdefault("total_steps", float(total))
+    return float(step)
+
+
+def _take_moment(row: Row, known: Alias, value: object, better: bool) -> float | None:
+    at = moment(value)
+    if at is None and known == STOPWATCH and (seconds := number(value, quoted=False)) is not None:
+        row.values["time"] = seconds
+    if at is None or not better:
+        return None
+    row.at = at
+    return at
+
+
+def is_summary(record: Mapping[str, Any]) -> bool:
+    """Tell the row that ends a Hugging Face run (means over the whole run) from a point of the curve."""
+    return "train_runtime" in record and "loss" not in record
+
+
+def is_point(record: Mapping[str, Any], row: Row) -> bool:
+    """Tell a row that measured something from one that only counts steps."""
+    if "current_steps" in record:
+        # LLaMA-Factory ends with a row of progress alone, and writes such rows when it predicts.
+        return not _FACTORY.isdisjoint(row.values) or not _FACTORY.isdisjoint(row.nulls)
+    return any(name not in _PROGRESS for name in row.values) or bool(row.nulls)
+
+
+def storable(text: str, limit: int) -> str:
+    """Return a text from a file as one that any database and any terminal's writer takes, cut to `limit`."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def bounded(value: object, *, depth: int = 5, width: int = 64, length: int = 4000) -> Json:
+    """Return a JSON value cut to a bounded size, with nothing in it that JSON or a database would refuse."""
+    if isinstance(value, str):
+        return storable(value, length)
+    if isinstance(value, list) and depth:
+        return [bounded(item, depth=depth - 1, width=width, length=length) for item in value[:width]]
+    if isinstance(value, dict) and depth:
+        pairs = list(value.items())[:width]
+        return {storable(k, MAX_KEY): bounded(v, depth=depth - 1, width=width, length=length) for k, v in pairs}
+    plain = isinstance(value, int | float) and math.isfinite(value) and abs(value) < MAX_INT
+    return value if plain else None

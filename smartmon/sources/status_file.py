@@ -1,0 +1,128 @@
+"""The status file: one small JSON object that a trainer replaces at every step. It tells the last value only."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from smartmon.records import Batch, Json, Observation, RunState, StatusReport
+from smartmon.sources import jsontext, trouble
+from smartmon.sources.aliases import TEXTS, known_keys, run_state
+from smartmon.sources.base import SourceSpec, shown, stat_key
+from smartmon.sources.dating import plausible
+from smartmon.sources.numbers import whole
+from smartmon.sources.rows import Row, RowReader, bounded, storable
+from smartmon.sources.safe_read import Changing, Contents, Missing, Unreadable, read_file
+
+KIND = "status_unreadable"
+_EXTRAS = 64
+_TOLD = frozenset({"status", "state", "error_type", "error_message", "error", "model_name"})
+"""Texts that have a place of their own in a report."""
+_PLACEHOLDERS = ("loss", "eval_loss", "perplexity", "eval_perplexity")
+_RACY = 0.05
+"""Seconds within which a second write may leave the same mtime, size and inode behind."""
+
+
+class StatusFile:
+    """Reads a status or detail file. With the option `state: false` it is taken for metrics and samples only."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self.spec = spec
+        self._rows = RowReader()
+        self._looks = itertools.count()
+        self._pending = False
+        """Whether the next look must read again even if the file does not seem to have changed."""
+
+    def stamp(self) -> tuple[object, ...]:
+        """One `stat` call."""
+        return (*stat_key(self.spec.path), next(self._looks) if self._pending else None)
+
+    def read(self, cursor: Mapping[str, Json] | None, now: float) -> Batch:
+        """Return the status if it is another than at the cursor; a half-written one waits."""
+        last = dict(cursor or {})
+        self._pending = False
+        try:
+            contents = read_file(self.spec.path, root=self.spec.root)
+        except Missing:
+            return Batch(last)
+        except Changing:
+            self._pending = True
+            return Batch(last)
+        except Unreadable as problem:
+            return self._troubled(last, str(problem), now)
+        self._pending = abs(now - contents.mtime) < _RACY
+        digest = hashlib.sha256(contents.data).hexdigest()[:32]
+        try:
+            record = jsontext.load_object(contents.data) if digest != last.get("digest") else None
+        except jsontext.BadJson as problem:
+            return self._troubled(last, str(problem), now)
+        note = trouble.recover(last.get("trouble"), now, kind=KIND, what=shown(self.spec.id))
+        notes = (note,) if note else ()
+        reached: dict[str, Json] = {"digest": digest, "mtime": contents.mtime}
+        if record is None:
+            return Batch(last | reached | {"trouble": None}, notes=notes)
+        row = self._rows.read(record)
+        report = self._report(record, row, contents, now, seen="digest" in last)
+        return Batch(reached, self._observations(row, report), report, notes)
+
+    def _troubled(self, last: dict[str, Json], problem: str, now: float) -> Batch:
+        episode, note = trouble.worsen(last.get("trouble"), problem, now, kind=KIND, what=shown(self.spec.id))
+        self._pending = not episode["noted"]
+        return Batch(last | {"trouble": episode}, notes=(note,) if note else ())
+
+    def _report(
+        self, record: Mapping[str, Any], row: Row, contents: Contents, now: float, *, seen: bool
+    ) -> StatusReport:
+        at = plausible(row.at, now)
+        timed = at is not None or seen
+        if at is None:
+            # The moment of writing, unless that clock makes no sense here.
+            at = min(contents.mtime, now)
+        word = record.get("status", record.get("state")) if self.spec.options.get("state", True) else None
+        return StatusReport(
+            at=at,
+            state=run_state(word),
+            word=_text(word, 64),
+            step=row.step,
+            total_steps=whole(row.values.get("total_steps")),
+            epoch=row.values.get("epoch"),
+            error_type=_text(record.get("error_type"), 200),
+            error_message=_text(record.get("error_message", record.get("error")), 2000),
+            model_name=_text(record.get("model_name"), 500),
+            extras=_extras(record),
+            raw=contents.data,
+            timed=timed,
+        )
+
+    def _observations(self, row: Row, report: StatusReport) -> tuple[Observation, ...]:
+        if row.step is None or not (row.values or row.nulls):
+            return ()
+        if row.step == 0:
+            if report.state is RunState.PENDING:
+                return ()
+            # Trainers write zeros before they have anything to say; as a loss it would be the best ever.
+            row.values = {k: v for k, v in row.values.items() if v != 0.0 or k not in _PLACEHOLDERS}
+        return tuple(row.observations(self.spec, report.at, report.timed))
+
+
+def _text(value: object, limit: int) -> str:
+    return storable(value, limit) if isinstance(value, str) else ""
+
+
+def _extras(record: Mapping[str, Any]) -> dict[str, Json]:
+    """Keep what is no metric: sample fields under their usual names first, then texts, flags and nested values."""
+    extras = {name: bounded(record[key]) for key, name in TEXTS.items() if record.get(key) is not None}
+    told = known_keys() | _TOLD | TEXTS.keys()
+    for key, value in record.items():
+        if len(extras) >= _EXTRAS:
+            break
+        if isinstance(value, str | bool | list | dict) and key not in told:
+            extras.setdefault(storable(key, 200), bounded(value))
+    return extras
+
+
+def recognises(record: Mapping[str, Any]) -> bool:
+    """Whether a whole file that holds this object is a status file."""
+    return bool({"current_step", "step", "global_step", "status"} & record.keys()) and "log_history" not in record
