@@ -145,6 +145,26 @@ def status(store: Store, *, now: float, run: str | None = None) -> Overview:
         return Overview(daemon_info(store, now=now), tuple(run_info(store, row, now=now) for row in rows))
 
 
+def runs(
+    store: Store,
+    *,
+    now: float,
+    run: str | None = None,
+    states: Sequence[str] = (),
+    since: float | None = None,
+    limit: int = 50,
+) -> list[RunInfo]:
+    """The newest runs that match, oldest first: in one of the states, and moved since."""
+    unknown = [state for state in states if state not in tuple(RunState)]
+    if unknown:
+        raise UsageError(f"{clean(unknown[0])} is no state of a run; there are: {', '.join(RunState)}")
+    with store.transaction():
+        rows = store.runs() if run is None else [resolve_run(store, run)]
+        rows = [row for row in rows if not states or row.state in states]
+        found = [run_info(store, row, now=now) for row in rows]
+    return [one for one in found if since is None or (one.last_step_at or one.row.last_seen) >= since][-limit:]
+
+
 def daemon_info(store: Store, *, now: float) -> DaemonInfo:
     """Whether the daemon is alive, and what it said last."""
     raw = store.meta("daemon")
