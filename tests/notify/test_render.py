@@ -1,0 +1,188 @@
+"""Messages: what a person reads, whatever a run has written into its files."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from smartmon.notify import render
+from smartmon.notify.render import Facts, Kept
+from smartmon.records import Change, IncidentChange, Severity
+
+NOW = 1_762_954_222.0
+
+SPIKE = IncidentChange(
+    key="loss_spike-1-17500",
+    kind="loss_spike",
+    family="loss",
+    change=Change.OPENED,
+    severity=Severity.WARNING,
+    at=NOW,
+    step=17500,
+    start_step=17500,
+    end_step=17500,
+    anomalies=1,
+    reason="loss_spike_40.7pct",
+    message="loss is 0.873 at step 17,500; expected at most 0.807",
+    notify=True,
+    metric="loss",
+    value=0.873,
+    expected=0.620,
+    last_good_step=17400,
+    context={
+        "latest": {"loss": 0.873, "accuracy": 71.2, "learning_rate": 2e-5, "grad_norm": 4.13},
+        "accuracy_history": [75.0, 75.2, 71.2],
+        "lr_history": [2e-5, 2e-5, 2e-5],
+    },
+)
+
+
+def facts(change: IncidentChange = SPIKE, **more: object) -> Facts:
+    given = {"id": "1a2b3c4d5e6f7081", "run": "my-run", "created_at": NOW, "now": NOW, "base_dir": Path("/data/t")}
+    return Facts(change=change, **(given | more))  # type: ignore[arg-type]
+
+
+def body(change: IncidentChange = SPIKE, **more: object) -> str:
+    return render.message(facts(change, **more)).body
+
+
+TITLES = [
+    ({}, "loss spike +40.7 % at step 17,500 - my-run"),
+    (
+        {"kind": "accuracy_drop", "reason": "accuracy_drop_13.0pct"},
+        "accuracy drop -13.0 points at step 17,500 - my-run",
+    ),
+    ({"kind": "divergence", "reason": "divergence_detected"}, "training diverges at step 17,500 - my-run"),
+    ({"kind": "nonfinite", "value": math.nan}, "loss is NaN at step 17,500 - my-run"),
+    ({"kind": "nonfinite", "value": math.inf}, "loss is infinite at step 17,500 - my-run"),
+    ({"kind": "stalled"}, "no progress at step 17,500 - my-run"),
+    ({"kind": "crashed"}, "training crashed at step 17,500 - my-run"),
+    ({"kind": "gpu_hot", "metric": "gpu0_c", "value": 91.0}, "gpu hot, gpu0_c 91 at step 17,500 - my-run"),
+    ({"change": Change.RESOLVED, "step": 17600}, "resolved: loss spike +40.7 % at step 17,500 - my-run"),
+    ({"change": Change.ESCALATED, "severity": Severity.CRITICAL}, "now critical: loss spike +40.7 % at step 17,500"),
+    ({"change": Change.REMINDER, "severity": Severity.CRITICAL}, "still critical: loss spike +40.7 % at step 17,500"),
+    ({"change": Change.SUMMARY}, "in trouble already: loss spike +40.7 % at step 17,500 - my-run"),
+]
+
+
+@pytest.mark.parametrize(("differs", "title"), TITLES)
+def test_the_title_says_what_happened_and_where(differs: dict[str, object], title: str) -> None:
+    assert render.title(facts(replace(SPIKE, **differs))).startswith(title)  # type: ignore[arg-type]
+
+
+def test_the_body_says_all_that_one_needs_at_three_in_the_morning() -> None:
+    text = body(kept=Kept("done", path=Path("/data/t/snapshots/a_1"), name="a_1", checkpoint_step=17400))
+    for words in (
+        "Loss is 0.873 at step 17,500; expected at most 0.807.",
+        "loss 0.873, expected about 0.62",
+        "Since step 17,500",
+        "Last good step: 17,400",
+        "accuracy 71.2 % (was 75.1 %)",
+        "learning rate 2e-05",
+        "Kept: /data/t/snapshots/a_1, checkpoint of step 17,400.",
+        "Next in /data/t:",
+        "smartmon snapshots restore a_1 DEST",
+        "smartmon why my-run --step 17500",
+        "id 1a2b3c4d5e6f7081",
+    ):
+        assert words in text
+
+
+KEPT = [
+    (Kept("copying", note="copying checkpoint-17500 (4.1 GB)"), "Keeping: copying checkpoint-17500 (4.1 GB)."),
+    (Kept("pending"), "waiting for the checkpoint"),
+    (Kept("skipped", note="the disk is full"), "Nothing was kept: the disk is full."),
+    (Kept("done", path=Path("/s/a"), name="a", has_checkpoint=False), "without a checkpoint"),
+    (Kept("held"), "set aside"),
+]
+
+
+@pytest.mark.parametrize(("kept", "words"), KEPT)
+def test_what_was_kept_is_told_in_words(kept: Kept, words: str) -> None:
+    assert words in body(kept=kept)
+
+
+def test_no_restore_is_offered_where_there_is_nothing_to_restore() -> None:
+    assert "restore" not in body(kept=Kept("done", name="a", has_checkpoint=False))
+
+
+def test_a_resolution_says_how_long_it_took_and_that_nothing_is_to_be_done() -> None:
+    over = replace(SPIKE, change=Change.RESOLVED, at=NOW + 720, resolution="recovered after 12 steps", anomalies=3)
+    message = render.message(facts(over, opened_at=NOW))
+    assert "Recovered after 12 steps. It lasted 12m 00s. 3 anomalies in all. Nothing to do." in message.body
+    assert message.severity == "success"
+    assert "Next" not in message.body
+
+
+def test_a_reminder_says_since_when() -> None:
+    again = replace(SPIKE, change=Change.REMINDER, severity=Severity.CRITICAL, at=NOW + 14400)
+    text = body(again, opened_at=NOW)
+    assert "(4h 00m ago)" in text
+    assert text.startswith("Critical. ")
+
+
+def test_a_late_message_says_so_and_gives_the_original_time() -> None:
+    assert body(now=NOW + 7200).startswith("This message is late by 2h 00m: it is from 20")
+    assert "late" not in body(now=NOW + 60)
+
+
+def test_what_the_rate_cap_held_is_counted() -> None:
+    text = body(suppressed=("a", "b", "c", "d"))
+    assert "4 more suppressed" in text
+    assert "- d" in text
+
+
+def test_the_link_is_there_where_the_dashboard_can_be_reached() -> None:
+    assert "https://m.example/?run=a%2Fb%20c" in body(run="a/b c", public_url="https://m.example/")
+
+
+def test_a_crash_shows_its_last_lines() -> None:
+    crash = replace(SPIKE, kind="crashed", context={"last_lines": ["Traceback", "CUDA out of memory"]})
+    assert "> CUDA out of memory" in body(crash)
+
+
+HOSTILE = [
+    "",
+    "\x00\x07",
+    "\u202ekcatta",
+    "@everyone <@&123> <!channel>",
+    "[click](http://evil.example)",
+    "x" * 200_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_whatever_a_run_writes_stays_plain_text(text: str) -> None:
+    message = render.message(facts(replace(SPIKE, message=text), run=f"r{text}"))
+    whole = message.title + message.body
+    assert message.title
+    assert message.body
+    assert len(whole) < 8000
+    assert not any(bad in whole for bad in ("@e", "@&", "<!c", "](", "\u202e", "\x00", "\x07"))
+
+
+def test_a_run_name_cannot_become_a_command() -> None:
+    assert "smartmon why 'a; rm -rf $HOME' --step 17500" in body(run="a; rm -rf $HOME")
+
+
+def test_text_is_normalised() -> None:
+    assert render.plain("e\u0301te\u0301\n  x") == "été x"
+
+
+def test_a_digest_counts_and_lists_the_worst_first() -> None:
+    items = [facts(run=f"run-{n}") for n in range(199)]
+    items.append(facts(replace(SPIKE, kind="crashed", severity=Severity.CRITICAL), run="run-x"))
+    message = render.digest(items)
+    assert message.title.startswith("trouble in 200 runs: run-0, run-1, run-2")
+    assert message.body.splitlines()[1] == "- training crashed at step 17,500 - run-x"
+    assert "... and 180 more" in message.body
+    assert message.severity == "critical"
+
+
+def test_an_event_is_told_as_it_is() -> None:
+    message = render.event(facts(), "run_finished", "my-run completed at step 20,000 of 20,000", 20000)
+    assert message.title == "run finished at step 20,000 - my-run"
+    assert message.severity == "success"
