@@ -38,22 +38,21 @@ def open_store(config: Config, readonly: bool = True) -> Store:
     """
     from smartmon.store import Store
 
-    return Store.open(find_database(config), readonly=readonly)
+    path = database_path(config)
+    if not path.is_file():
+        base = config.base_dirs[0]
+        if not base.is_dir():
+            raise StoreError(f"there is no folder {text.clean(base)}; name the training directory with --base-dir")
+        raise StoreError(f"no daemon has run here yet; start one with: smartmon run --base-dir {text.clean(base)}")
+    return Store.open(path, readonly=readonly)
 
 
-def find_database(config: Config) -> Path:
-    """Return the database to read: our own, or the one that a base dir's pointer names. Raises StoreError."""
-    base = config.base_dirs[0]
-    own, pointer = config.database, base / POINTER
+def database_path(config: Config) -> Path:
+    """Return where the database is, or would be: our own, or the one that the first base dir's pointer names."""
+    own, pointer = config.database, config.base_dirs[0] / POINTER
     if _age(pointer) > max(_age(own), _age(own.with_name(own.name + "-wal"))):
-        named = _pointed(pointer)
-        if named is not None:
-            return named
-    if own.is_file():
-        return own
-    if not base.is_dir():
-        raise StoreError(f"there is no folder {text.clean(base)}; name the training directory with --base-dir")
-    raise StoreError(f"no daemon has run here yet; start one with: smartmon run --base-dir {text.clean(base)}")
+        return _pointed(pointer) or own
+    return own
 
 
 def _age(path: Path) -> float:

@@ -91,6 +91,6 @@ def _stores(given: Mapping[str, Any], base_dirs: Sequence[Path]) -> Iterable[Pro
             source = entry.get("checkpoint_dir")
             if isinstance(source, str) and folder.is_relative_to(source):
                 yield Problem((key,), f"{folder} lies inside runs[{index + 1}].checkpoint_dir; rotation may delete it")
-    for key, other in (("snapshots_dir", "state_dir"), ("state_dir", "snapshots_dir"), ("log_dir", "snapshots_dir")):
+    for key, other in (("state_dir", "snapshots_dir"), ("log_dir", "snapshots_dir")):
         if key in own and other in own and own[key].is_relative_to(own[other]):
             yield Problem((key,), f"{own[key]} lies inside {other}; give it a folder of its own")

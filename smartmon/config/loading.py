@@ -39,10 +39,8 @@ def load(
     from_file = layers.parse(content, file) if file is not None else {}
     home = Path(os.path.abspath(file)).parent if file is not None else folder  # noqa: PTH100 (resolve follows links)
     from_env, variables, found = layers.from_environment(environ)
-    wanted = {**(overrides or {}), "profile": profile, "base_dirs": list(map(str, base_dirs)) or None}
-    if overrides and "profile" in overrides and profile is None:
-        wanted["profile"] = overrides["profile"]
-    from_cli = layers.from_command_line(wanted)
+    wanted: dict[str, Any] = {"profile": profile, "base_dirs": list(map(str, base_dirs)) or None}
+    from_cli = tree.merge(layers.from_command_line(overrides or {}), layers.from_command_line(wanted))
 
     given = layers.anchor(from_file, home, environ)
     given = tree.merge(given, layers.anchor(from_env, folder, environ))
