@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from smartmon.store import Point
 
@@ -13,24 +14,19 @@ _PLAIN = " .:-=+*#"
 _LOG_FROM = 20
 
 
-def columns_for(width: int) -> int:
-    """How many buckets fill so many characters."""
-    return 2 * width
-
-
 def draw(points: Sequence[Point], width: int, height: int, *, plain: bool = False) -> list[str]:
     """Lines of `width` characters, the top one first; `plain` keeps to ASCII, in one line."""
-    spans = [(point.min, point.max) for point in points if math.isfinite(point.min)]
+    spans = _joined([(point.min, point.max) for point in points if math.isfinite(point.min)], 2 * width)
     if not spans:
         return [" " * width] * (1 if plain else height)
     place = _position(spans)
     if plain:
-        tops = _resample([place(span[1]) for span in spans], width)
+        tops = [place(span[1]) for span in _joined(spans, width)]
         return ["".join(_PLAIN[round(top * (len(_PLAIN) - 1))] for top in tops).ljust(width)]
     grid = [[0] * width for _ in range(height)]
     levels = 4 * height - 1
     last: tuple[int, int] | None = None
-    for column, (least, most) in enumerate(spans[-columns_for(width) :]):
+    for column, (least, most) in enumerate(spans):
         bottom, top = round(place(least) * levels), round(place(most) * levels)
         # Join neighbours, so that a step reads as a line.
         start, end = (min(bottom, last[1]), max(top, last[0])) if last is not None else (bottom, top)
@@ -56,8 +52,11 @@ def _position(spans: Sequence[tuple[float, float]]) -> Callable[[float], float]:
     return lambda value: (transform(value) - least) / reach
 
 
-def _resample(values: list[float], width: int) -> list[float]:
-    """At most `width` values; each keeps the highest of those that it stands for."""
-    if len(values) <= width:
-        return values
-    return [max(values[i * len(values) // width : (i + 1) * len(values) // width]) for i in range(width)]
+def _joined(spans: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most so many spans, neighbours joined: no extreme is lost."""
+    count = len(spans)
+    if count <= most:
+        return spans
+    cuts = [index * count // most for index in range(most + 1)]
+    parts = [spans[start:end] for start, end in pairwise(cuts)]
+    return [(min(span[0] for span in part), max(span[1] for span in part)) for part in parts]

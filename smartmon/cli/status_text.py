@@ -98,7 +98,7 @@ def progress_text(run: RunInfo, *, now: float) -> str:
         return "no step yet"
     text = f"step {count(row.step)}"
     if row.total_steps:
-        text += f" of {count(row.total_steps)} ({(run.progress or 0) * 100:.0f} %)"
+        text += f" of {count(row.total_steps)} ({int((run.progress or 0) * 100)} %)"
     if run.eta_seconds is not None:
         text += f", done in about {duration(run.eta_seconds)} ({finish_time(now + run.eta_seconds, now)})"
     elif row.state.ended and row.finished_at is not None:

@@ -47,14 +47,14 @@ def watch(
     """
     from rich.console import Console
 
-    from smartmon.cli.context import find_database, load_config
+    from smartmon.cli.context import load_config, open_store
     from smartmon.cli.watch_view import Frame, take_look
 
     settings = load_config(base_dir, config)
     base = settings.base_dirs[0]
 
     def look() -> Look:
-        return take_look(lambda: find_database(settings), base, run, now=time.time())
+        return take_look(lambda: open_store(settings), base, run, now=time.time())
 
     console = Console(markup=False, highlight=False, emoji=False)
     live = console.is_terminal and not console.is_dumb_terminal

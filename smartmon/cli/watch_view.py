@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,8 +32,9 @@ from smartmon.records import RunState, Severity
 from smartmon.store import EventRow, Series, Store
 from smartmon.text import clean, number
 
-_RUNS_IN_FULL = 3
-_EVENTS = 6
+_FITTING = ((3, 6), (2, 4), (1, 4), (1, 2))
+"""Runs shown in full, and events: the first pair with which a frame fits the terminal."""
+_RUNS_IN_FULL, _EVENTS = _FITTING[0]
 _BUCKETS = 400
 _CHART_LINES = 3
 _STYLES = {Severity.INFO: "", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
@@ -71,10 +73,10 @@ class Look:
         return status_text(self.overview, self.events, base_dir=self.base_dir, now=self.at)
 
 
-def take_look(find: Callable[[], Path], base_dir: Path, run: str | None, *, now: float) -> Look:
-    """Ask the store that `find` finds. That there is none yet, or no run, is no reason to end: both may come."""
+def take_look(open_store: Callable[[], Store], base_dir: Path, run: str | None, *, now: float) -> Look:
+    """Ask the store. That there is none yet, or no run, is no reason to end: both may come."""
     try:
-        with Store.open(find(), readonly=True) as store:
+        with open_store() as store:
             wanted = run if run is None or store.runs() else None
             overview = queries.status(store, now=now, run=wanted)
             shown = by_interest(overview.runs)[:_RUNS_IN_FULL]
@@ -100,9 +102,12 @@ class Frame:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         plain = not options.encoding.startswith("utf")
-        lines = frame_lines(self.look, max(20, options.max_width), plain=plain)
-        room = options.height if self.live and options.height else len(lines)
-        if len(lines) > room:
+        columns, room = max(20, options.max_width), options.size.height
+        for runs, events in _FITTING:
+            lines = frame_lines(self.look, columns, runs=runs, events=events, plain=plain)
+            if not self.live or len(lines) <= room:
+                break
+        if self.live and len(lines) > room:
             lines = [*lines[: room - 1], Text("... more than fits here: smartmon status", style="dim")]
         for index, line in enumerate(lines):
             line.truncate(options.max_width)
@@ -111,7 +116,9 @@ class Frame:
                 yield Segment.line()
 
 
-def frame_lines(look: Look, columns: int, *, plain: bool = False) -> list[Text]:
+def frame_lines(
+    look: Look, columns: int, *, runs: int = _RUNS_IN_FULL, events: int = _EVENTS, plain: bool = False
+) -> list[Text]:
     """The lines of a frame."""
     rule = Text(("-" if plain else "─") * columns, style="dim")
     head = f"smartmon watch  {clean(look.base_dir)}"
@@ -127,12 +134,12 @@ def frame_lines(look: Look, columns: int, *, plain: bool = False) -> list[Text]:
     lines += [Text(line, style="dim" if fine else "bold red") for line in told]
     if not look.runs:
         lines += _folded(f"No run in {clean(look.base_dir)} so far: it shows as soon as training writes.", columns)
-    for run, loss in zip(look.runs, look.losses):
+    for run, loss in zip(look.runs[:runs], look.losses):
         lines += [Text(), *_run(run, loss, columns, now=look.at, plain=plain)]
-    lines += [_short(run) for run in look.runs[len(look.losses) :]]
+    lines += [_short(run) for run in look.runs[runs:]]
     if look.events:
         lines += [Text(), Text("Last events", style="bold")]
-        for event in look.events:
+        for event in look.events[-events:]:
             style = "dim" if event.historic else _STYLES[event.severity]
             lines += [Text(line, style=style) for line in event_lines(event, indent="  ", columns=columns)]
     return lines
@@ -167,18 +174,18 @@ def _bar(share: float, columns: int, *, plain: bool) -> Text:
 
 
 def _chart(loss: Series, columns: int, *, plain: bool) -> list[Text]:
-    finite = [point for point in loss.points if point.min == point.min]
-    labels = ["", "", ""]
+    finite = [point for point in loss.points if math.isfinite(point.min)]
+    lines = []
     if finite:
         most, least = max(point.max for point in finite), min(point.min for point in finite)
-        labels = [number(most, 3), clean(loss.metric)[:8], number(least, 3)]
-        if sparkline.is_logarithmic([(least, most)]):
-            labels[1] = f"{labels[1]}, log"
-    edge = max(len(label) for label in labels)
-    drawn = sparkline.draw(loss.points, columns - edge - 1, _CHART_LINES, plain=plain)
-    lines = [
-        Text(label.rjust(edge) + " ", style="dim").append(line, style="blue") for label, line in zip(labels, drawn)
-    ]
+        log = ", log" if sparkline.is_logarithmic([(least, most)]) else ""
+        labels = [number(most, 3), f"{clean(loss.metric)}{log}", number(least, 3)]
+        edge = max(len(label) for label in labels)
+        drawn = sparkline.draw(finite, columns - edge - 1, _CHART_LINES, plain=plain)
+        lines = [
+            Text(label.rjust(edge) + " ", style="dim").append(line, style="not dim blue")
+            for label, line in zip(labels, drawn)
+        ]
     if loss.nonfinite_count:
         lines.append(Text(f"{plural(loss.nonfinite_count, 'value')} NaN or infinite", style="bold red"))
     return lines
