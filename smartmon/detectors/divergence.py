@@ -75,6 +75,11 @@ class Shift:
         """Whether neither baseline's sum says that the level is up."""
         return max(self.sums) < CALM_SUM
 
+    @property
+    def open_critical(self) -> bool:
+        """Whether the level is known to have gone up for good."""
+        return self.open is Severity.CRITICAL
+
     def judge(
         self, params: Divergence, window: int, point: Point, score: Score, level: Level, *, trace: Trace = None
     ) -> Firing | None:

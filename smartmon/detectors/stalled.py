@@ -130,6 +130,11 @@ class Pace:
         """The run rests on purpose: the silence until the next step means nothing."""
         self.last_at, self.began_at, self.told = None, None, 0
 
+    def resume(self) -> None:
+        """A new attempt: its first steps are slow again, the pace is otherwise the same."""
+        self.pause()
+        self.skipped, self.in_phase, self.last_step, self.phase_steps = 0, False, None, []
+
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
         lists = {name: list(getattr(self, name)) for name in ("gaps", "phase_gaps", "phase_steps")}

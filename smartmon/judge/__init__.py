@@ -1,0 +1,7 @@
+"""The judge: observations in, findings out. Pure, with a state that is JSON."""
+
+from smartmon.detectors.signal import Verdict
+from smartmon.judge.core import Judge, Judged
+from smartmon.judge.explain import explain
+
+__all__ = ["Judge", "Judged", "Verdict", "explain"]

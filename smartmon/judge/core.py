@@ -1,0 +1,388 @@
+"""The judge of one run: sorts rows in, asks each detector, and turns what fires into anomalies and incidents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smartmon import stats
+from smartmon.detectors import crashed
+from smartmon.detectors.best_model import Best
+from smartmon.detectors.nonfinite import NotNumbers
+from smartmon.detectors.settings import JudgeSettings
+from smartmon.detectors.signal import Firing, Point, Trace, Verdict
+from smartmon.detectors.stalled import Pace
+from smartmon.incidents import Incident, Incidents
+from smartmon.judge.evidence import Evidence
+from smartmon.judge.intake import ACCURACIES, MOVED_AGAIN, Intake, Taken
+from smartmon.judge.tracks import AccuracyTrack, GradTrack, LossTrack
+from smartmon.records import Finding, Observation, RunState, StatusReport
+from smartmon.text import duration
+
+CALM = 20
+"""Calm observations after which an incident of the loss, or a non-finite one, is over."""
+CALM_ACCURACY = 3
+ALIVE_AGAIN = 20
+"""Observations after a crash that say the run is well again."""
+LATE_CLOCK = 600.0
+"""Seconds by which a row may be older than its first sight before its clock is not trusted for a stall."""
+MOVING = (RunState.RUNNING, RunState.STALLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of one row."""
+
+    attempt: int
+    values: dict[str, float]
+    """What is to be stored: owned by the row's source, in the right unit, NaN kept."""
+    findings: tuple[Finding, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+
+class Judge:
+    """Everything known of one run. `Judge(settings, judge.state())` continues exactly where `judge` was."""
+
+    def __init__(self, settings: JudgeSettings, state: Mapping[str, Any] | None = None) -> None:
+        self.settings = settings
+        self._intake = Intake(settings.accuracy_unit)
+        self._incidents = Incidents()
+        self._loops = crashed.Attempts()
+        self._base_state: RunState | None = None
+        self._ended_at: float | None = None
+        self._restarted = False
+        self._live = False
+        self._seen: tuple[int, float] | None = None
+        """The newest step that a tick saw, and when it first did."""
+        self.latest: dict[str, float] = {}
+        self.latest_step: int | None = None
+        self.last_step_at: float | None = None
+        self.total_steps: int | None = None
+        self._forget()
+        if state is not None:
+            self._restore(stats.decode(dict(state)))
+
+    def _forget(self) -> None:
+        """Begin as for a run never seen."""
+        self._loss = LossTrack()
+        self._grad = GradTrack()
+        self._accuracy: dict[str, AccuracyTrack] = {}
+        self._numbers = NotNumbers()
+        self._best = Best()
+        self._pace = Pace()
+        self._evidence = Evidence()
+        self._rewards = False
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the run is in, from 1."""
+        return self._intake.attempt
+
+    @property
+    def run_state(self) -> RunState:
+        """What the run is doing: what it says of itself, or that it has stopped moving."""
+        state = self._base_state
+        if state is None:
+            state = RunState.PENDING if self.latest_step is None else RunState.RUNNING
+        return RunState.STALLED if state is RunState.RUNNING and self._pace.told else state
+
+    @property
+    def best_loss(self) -> float | None:
+        """The lowest value of the metric that `best_model` goes by."""
+        return self._best.lowest
+
+    @property
+    def best_loss_step(self) -> int | None:
+        """The step of `best_loss`."""
+        return self._best.lowest_step
+
+    @property
+    def open_incidents(self) -> list[Incident]:
+        """The open incidents, oldest first."""
+        return self._incidents.all_open
+
+    def observe(self, obs: Observation, *, trace: bool = False) -> Judged:
+        """Take one row of one source and say what is to be stored and what was found."""
+        found: list[Finding] = []
+        taken = self._intake.take(obs, restarted=self._moved_again(obs))
+        if taken.started is not None:
+            self._begin_attempt(obs, taken, found)
+        if taken.attempt < self.attempt:
+            return Judged(taken.attempt, taken.values, tuple(found))
+        self._live = self._live or not obs.historic
+        if taken.new_step:
+            self._new_step(obs, found)
+        for rescaled in taken.rescaled:
+            found.append(rescaled)
+            self._accuracy.pop(rescaled.metric, None)
+            self._evidence.rescale(rescaled.metric, rescaled.factor)
+        self.latest.update(taken.fresh)
+        if total := taken.fresh.get("total_steps"):
+            self.total_steps = int(total) if math.isfinite(total) else None
+        verdicts: list[Verdict] = []
+        if taken.fresh:
+            self._judge(obs, taken, found, verdicts if trace else None)
+        return Judged(taken.attempt, taken.values, tuple(found), tuple(verdicts))
+
+    def _moved_again(self, obs: Observation) -> bool:
+        """Whether the run is known to have been started anew although its steps go on."""
+        if self._restarted:
+            return True
+        ended = self._base_state is not None and self._base_state.ended and self._ended_at is not None
+        return ended and obs.timed and obs.at > (self._ended_at or 0.0) + MOVED_AGAIN
+
+    def _begin_attempt(self, obs: Observation, taken: Taken, found: list[Finding]) -> None:
+        started = taken.started
+        assert started is not None
+        found.append(started)
+        self._restarted, self._ended_at = False, None
+        if self._base_state is None or self._base_state.ended:
+            self._base_state = RunState.RUNNING
+        text = f"attempt {started.attempt} began at step {started.step:,}"
+        for kind in ("loss_spike", "divergence", "accuracy_drop", "nonfinite", "stalled"):
+            found += self._incidents.resolve(kind, obs.at, obs.step, text)
+        if started.reset:
+            self._forget()
+        else:
+            self._loss.resume(obs.step)
+            for track in self._accuracy.values():
+                track.resume(obs.step)
+            self._grad.level.cut(before=obs.step)
+            self._numbers = NotNumbers()
+            self._pace.resume()
+            self._evidence.resume()
+        firing = self._loops.began(self.settings.detectors.crashed, obs.at, timed=obs.timed)
+        if firing is not None:
+            self._raise(firing, obs.step, obs.at, obs.historic, found)
+
+    def _new_step(self, obs: Observation, found: list[Finding]) -> None:
+        """Note progress: what the silence before it says, and that it is over."""
+        pace = self._pace
+        if obs.timed and self.run_state in MOVING and pace.last_step is not None:
+            for at, firing in pace.check(self.settings.detectors.stalled, obs.at):
+                self._raise(firing, pace.last_step, at, obs.historic, found)
+        silence = "" if pace.last_at is None else f" after {duration(obs.at - pace.last_at)}"
+        pace.step(obs.step, obs.at, timed=obs.timed)
+        found += self._incidents.resolve("stalled", obs.at, obs.step, f"moving again{silence}")
+        self._loops.reached(obs.step)
+        self.latest_step, self.last_step_at = obs.step, obs.at
+
+    def _judge(self, obs: Observation, taken: Taken, found: list[Finding], trace: Trace) -> None:
+        fresh, step, settings = taken.fresh, obs.step, self.settings
+        self._rewards = self._rewards or any("reward" in name for name in fresh)
+        self._evidence.remember(fresh, step, settings.loss_window)
+        firings: list[Firing | None] = []
+        loss, grad = fresh.get("loss"), fresh.get("grad_norm")
+        if (epoch := fresh.get("epoch")) is not None and math.isfinite(epoch) and loss is not None:
+            self._loss.new_epoch(epoch)
+        if grad is not None:
+            point = Point("grad_norm", step, grad)
+            finite = loss is None or math.isfinite(loss)
+            firings.append(self._numbers.grad(settings.detectors.nonfinite, point, loss_finite=finite, trace=trace))
+            if math.isfinite(grad):
+                self._grad.learn(step, grad)
+        if loss is not None:
+            firings += self._judge_loss(obs, loss, grad, trace)
+        for metric in ACCURACIES:
+            if (value := fresh.get(metric)) is not None and math.isfinite(value):
+                firings.append(self._judge_accuracy(obs, metric, value, found, trace))
+        if any(name.startswith("eval_") for name in fresh):
+            self._pace.phase(step)
+            firings.append(self._judge_eval(obs, fresh, found, trace))
+        best = settings.detectors.best_model
+        if best.enabled and best.metric not in ("auto", "loss", "eval_loss"):
+            value = fresh.get(best.metric, math.nan)
+            if math.isfinite(value):
+                firings.append(self._best.judge(best, Point(best.metric, step, value), trace=trace))
+        for firing in firings:
+            if firing is not None:
+                self._raise(firing, step, obs.at, obs.historic, found)
+        if loss is not None:
+            self._calm_loss(obs, loss, found)
+
+    def _judge_loss(self, obs: Observation, loss: float, grad: float | None, trace: Trace) -> list[Firing | None]:
+        settings, detectors = self.settings, self.settings.detectors
+        self._incidents.points += 1
+        point = Point("loss", obs.step, loss)
+        may_hide = self.run_state in MOVING and not self._rewards
+        firing, usable = self._numbers.loss(detectors.nonfinite, point, grad, may_hide=may_hide, trace=trace)
+        if not usable:
+            self._loss.calm = False
+            return [firing]
+        spiked = self._grad.point()
+        firings: list[Firing | None] = [firing]
+        firings += self._loss.judge(settings, obs.step, loss, grad_spike=spiked, trace=trace)
+        if detectors.best_model.enabled:
+            firings.append(self._best.judge(detectors.best_model, point, trace=trace))
+        return firings
+
+    def _judge_accuracy(
+        self, obs: Observation, metric: str, value: float, found: list[Finding], trace: Trace
+    ) -> Firing | None:
+        track = self._accuracy.get(metric)
+        if track is None:
+            track = self._accuracy[metric] = AccuracyTrack()
+        if "loss" not in obs.values:
+            self._incidents.points += 1
+        firing = track.judge(self.settings, metric, obs.step, value, trace=trace)
+        incident = self._incidents.open("accuracy_drop")
+        if incident is not None and incident.metric == metric:
+            threshold = self.settings.detectors.accuracy_drop.threshold
+            calm = track.calm(value, incident.expected, threshold, fired=firing is not None)
+            if self._incidents.calm("accuracy_drop", CALM_ACCURACY, calm=calm):
+                text = f"settled at {value:.1f} %" if track.drops.adopted else f"back at {value:.1f} %"
+                found += self._incidents.resolve("accuracy_drop", obs.at, obs.step, text)
+        return firing
+
+    def _judge_eval(
+        self, obs: Observation, fresh: Mapping[str, float], found: list[Finding], trace: Trace
+    ) -> Firing | None:
+        value = fresh.get("eval_loss")
+        if value is None:
+            return None
+        detectors, point = self.settings.detectors, Point("eval_loss", obs.step, value)
+        firing = self._numbers.eval_loss(detectors.nonfinite, point, trace=trace)
+        if not math.isfinite(value):
+            return firing
+        incident = self._incidents.open("nonfinite")
+        if incident is not None and incident.metric == "eval_loss":
+            found += self._incidents.resolve("nonfinite", obs.at, obs.step, "the evaluation loss is finite again")
+        return self._best.judge(detectors.best_model, point, trace=trace) if detectors.best_model.enabled else None
+
+    def _calm_loss(self, obs: Observation, loss: float, found: list[Finding]) -> None:
+        """Count the observation towards the end of each open incident that the loss decides."""
+        incidents = self._incidents
+        if not incidents.by_kind:
+            return
+        for kind in ("loss_spike", "divergence"):
+            incident = incidents.open(kind)
+            if incident is not None and incidents.calm(kind, CALM, calm=self._loss.calm):
+                settled = self._loss.settled(incident.expected)
+                text = settled or f"recovered after {obs.step - incident.start_step:,} steps"
+                found += incidents.resolve(kind, obs.at, obs.step, text)
+        incident = incidents.open("nonfinite")
+        # A non-finite evaluation loss is over when the next one is finite, not before.
+        if incident is not None and incident.metric != "eval_loss":
+            bad = not math.isfinite(loss) or self._numbers.zeros > 0 or self._numbers.grads_in_row > 0
+            if incidents.calm("nonfinite", CALM, calm=not bad):
+                text = f"finite again after {obs.step - incident.start_step:,} steps"
+                found += incidents.resolve("nonfinite", obs.at, obs.step, text)
+        if self.run_state in MOVING and incidents.calm("crashed", ALIVE_AGAIN, calm=True):
+            found += incidents.resolve("crashed", obs.at, obs.step, f"training again at step {obs.step:,}")
+
+    def _raise(self, firing: Firing, step: int, at: float, historic: bool, found: list[Finding]) -> None:
+        """Turn a firing into an anomaly and let it reach its incident."""
+        anomaly = self._evidence.anomaly(self, firing, step, at, historic)
+        if anomaly is None:
+            return
+        found.append(anomaly)
+        change = self._incidents.add(anomaly)
+        if change is not None:
+            found.append(change)
+
+    def report(self, status: StatusReport, *, historic: bool = False) -> tuple[Finding, ...]:
+        """Take what a run says of itself: its progress, and whether it runs, rests, ended or died."""
+        found: list[Finding] = []
+        if status.total_steps:
+            self.total_steps = status.total_steps
+        before, state = self._base_state, status.state
+        if state is None or state is RunState.STALLED:
+            return ()
+        step = status.step if status.step is not None else (self.latest_step or 0)
+        self._base_state = state
+        if state is RunState.RUNNING:
+            self._live = self._live or not historic
+            self._restarted = self._restarted or (before is not None and before.ended)
+            self._ended_at = None
+            if not historic:
+                self._pace.began(status.at)
+        elif before is not state:
+            found += self._rest(status, step, historic)
+        return tuple(found)
+
+    def _rest(self, status: StatusReport, step: int, historic: bool) -> list[Finding]:
+        """The run says for the first time that it does not run: paused, ended or died."""
+        found: list[Finding] = []
+        state = self._base_state
+        self._pace.pause()
+        found += self._incidents.resolve("stalled", status.at, step, f"the run is {status.word or state}")
+        if state is None or not state.ended:
+            return found
+        self._ended_at, self._restarted = status.at, False
+        failed = state is RunState.FAILED
+        kinds = [i.kind for i in self._incidents.all_open if not (failed and i.kind == "crashed")]
+        for kind in kinds:
+            found += self._incidents.resolve(kind, status.at, step, "the run ended", tell=not failed)
+        if failed and self.settings.detectors.crashed.enabled:
+            firing = crashed.crash(status.error_type, status.error_message, step)
+            self._raise(firing, step, status.at, historic, found)
+        return found
+
+    def checkpoint(self, step: int) -> None:
+        """Note that a checkpoint of this step was saved: the pause around it is no stall."""
+        self._pace.phase(step)
+
+    def tick(self, now: float) -> tuple[Finding, ...]:
+        """Let time pass: stalls, and reminders of what is still critical."""
+        found: list[Finding] = []
+        done = self.total_steps is not None and (self.latest_step or 0) >= self.total_steps
+        if self._live and not done and self.run_state in (*MOVING, RunState.PENDING):
+            pace = self._pace
+            for at, firing in pace.check(self.settings.detectors.stalled, self._stall_clock(now)):
+                self._raise(firing, pace.last_step or 0, min(at, now), False, found)
+        found += self._incidents.remind(now, self.settings.reminder)
+        return tuple(found)
+
+    def _stall_clock(self, now: float) -> float:
+        """Return the time as the rows' own clock has it: one that is wrong by hours must not look like a stall."""
+        last = self._pace.last_at
+        if last is None or self._pace.last_step is None:
+            return now
+        if self._seen is None or self._seen[0] != self._pace.last_step:
+            self._seen = (self._pace.last_step, now)
+        lag = self._seen[1] - last
+        return now - lag if lag > LATE_CLOCK else now
+
+    def end_of_history(self, now: float) -> tuple[Finding, ...]:
+        """Return one summary for each incident that a history left open; nobody was told of it before."""
+        return tuple(self._incidents.summary(now))
+
+    def state(self) -> dict[str, Any]:
+        """Return everything known, as strict JSON."""
+        parts = {
+            name: getattr(self, f"_{name}").state()
+            for name in ("intake", "incidents", "loops", "loss", "grad", "numbers", "best", "pace", "evidence")
+        }
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        accuracy = {metric: track.state() for metric, track in self._accuracy.items()}
+        state: dict[str, Any] = stats.encode(
+            parts | plain | {"accuracy": accuracy, "latest": self.latest, "version": 1}
+        )
+        return state
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        for name in ("intake", "incidents", "loops", "loss", "grad", "numbers", "best", "pace", "evidence"):
+            getattr(self, f"_{name}").restore(state[name])
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        self._base_state = None if self._base_state is None else RunState(self._base_state)
+        self._seen = None if self._seen is None else (self._seen[0], self._seen[1])
+        self.latest = dict(state["latest"])
+        for metric, row in state["accuracy"].items():
+            self._accuracy[metric] = AccuracyTrack()
+            self._accuracy[metric].restore(row)
+
+
+_PLAIN = (
+    "_base_state",
+    "_ended_at",
+    "_restarted",
+    "_live",
+    "_seen",
+    "_rewards",
+    "latest_step",
+    "last_step_at",
+    "total_steps",
+)
