@@ -1,38 +1,20 @@
-"""Sources: they read what a trainer writes anyway and turn it into observations. One file per format.
-
-A source that another package brings is an entry point of the group `smartmon.sources`: its name is the format, its
-value a callable that takes a `SourceSpec` and returns a `Source`.
-"""
+"""Sources: they read what a trainer writes anyway and turn it into observations. One file per format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import entry_points
-from pkgutil import resolve_name
-
-from smartmon.errors import SourceError
 from smartmon.sources.base import FoundRun, Source, SourceSpec
+from smartmon.sources.discovery import Discovery, discover
+from smartmon.sources.registry import FORMATS, open_source
+from smartmon.sources.sniff import replay_source, sniff
 
-GROUP = "smartmon.sources"
-
-FORMATS = {
-    "status": "smartmon.sources.status_file:StatusFile",
-    "jsonl": "smartmon.sources.jsonl:JsonLines",
-    "trainer_state": "smartmon.sources.trainer_state:TrainerState",
-}
-"""Format -> the class that reads it, imported when the first source of the format is opened."""
-
-
-def open_source(spec: SourceSpec) -> Source:
-    """Return the source that a spec describes; raise `SourceError` for a format that nobody reads."""
-    factory: Callable[[SourceSpec], Source]
-    if spec.format in FORMATS:
-        factory = resolve_name(FORMATS[spec.format])
-        return factory(spec)
-    for entry in entry_points(group=GROUP, name=spec.format):
-        factory = entry.load()
-        return factory(spec)
-    raise SourceError(f'no source reads the format "{spec.format}"; there are: {", ".join(FORMATS)}')
-
-
-__all__ = ["FORMATS", "GROUP", "FoundRun", "Source", "SourceSpec", "open_source"]
+__all__ = [
+    "FORMATS",
+    "Discovery",
+    "FoundRun",
+    "Source",
+    "SourceSpec",
+    "discover",
+    "open_source",
+    "replay_source",
+    "sniff",
+]

@@ -27,7 +27,7 @@ class SourceSpec:
     id: str
     """Unique within its run: the path relative to the run's folder, as text that can be stored."""
     format: str
-    """A key of `smartmon.sources.FORMATS`, or the name of an entry point of the group `smartmon.sources`."""
+    """A key of `FORMATS`, or the name of an entry point of the group `smartmon.sources`."""
     path: Path
     """The file; for Hugging Face state the folder that holds `checkpoint-*`."""
     rank: SourceRank = SourceRank.STREAM

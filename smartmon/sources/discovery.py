@@ -6,7 +6,7 @@ import glob
 import itertools
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -41,26 +41,22 @@ class RunEntry(Protocol):
         ...
 
     @property
-    def logs(self) -> Sequence[str | Path]:
+    def logs(self) -> Sequence[Path]:
         """Logs that cannot be found: paths or patterns, relative to the run's folder."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class NamedRun:
-    """A `[[runs]]` entry without a config."""
-
-    path: Path
-    name: str | None = None
-    logs: Sequence[str | Path] = ()
-    checkpoint_dir: Path | None = None
+    @property
+    def checkpoint_dir(self) -> Path | None:
+        """Where the checkpoints are, if not in the run's folder."""
+        ...
 
 
 class Discovery:
     """Finds runs again and again; remembers what it listed, and tells each trouble once."""
 
-    def __init__(self, *, skip: Collection[Path] = (), depth: int = DEPTH) -> None:
-        self._folders = Folders(skip)
+    def __init__(self, *, skip: Iterable[Path] = (), depth: int = DEPTH) -> None:
+        """`skip`: folders of ours that may lie in a base dir under any name."""
+        self._folders = Folders({os.path.realpath(path) for path in skip})
         self._depth = depth
         self._told: set[tuple[str, str]] = set()
 
@@ -77,11 +73,10 @@ class Discovery:
         stops = {identity for base in bases if (identity := _identity(base)) is not None}
         found: dict[Path, FoundRun] = {}
         for base in bases:
-            for folder_path, relative, folder in self._walk(base, stops):
-                if sources := tuple(self._sources(folder_path, base, folder)):
-                    name = shown(relative or base.name or "/")
-                    found[folder_path] = FoundRun(name, folder_path, base, sources)
-        named = [path for entry in runs if (path := self._add_named(entry, bases, found)) is not None]
+            for path, relative, folder in self._walk(base, stops):
+                if sources := tuple(self._sources(path, base, folder)):
+                    found[path] = FoundRun(shown(relative or base.name or "/"), path, base, sources)
+        named = [place for entry in runs if (place := self._add_named(entry, bases, found)) is not None]
         ordered = dict.fromkeys([*named, *found])
         result = _with_names([found[path] for path in ordered], set(named), names or {})
         return sorted(result, key=lambda run: run.name), [*self._new_notes()]
@@ -160,12 +155,11 @@ def discover(
     base_dirs: Iterable[Path],
     runs: Iterable[RunEntry] = (),
     *,
-    skip: Collection[Path] = (),
-    depth: int = DEPTH,
+    skip: Iterable[Path] = (),
     names: Mapping[Path, str] | None = None,
 ) -> tuple[list[FoundRun], list[Note]]:
     """Look once. A daemon keeps a `Discovery`, which is quicker the second time and repeats no note."""
-    return Discovery(skip=skip, depth=depth).scan(base_dirs, runs, names=names)
+    return Discovery(skip=skip).scan(base_dirs, runs, names=names)
 
 
 def expand(base_dirs: Iterable[Path]) -> list[Path]:
@@ -199,9 +193,8 @@ def _configured(entry: RunEntry, folder: Path) -> Iterator[SourceSpec]:
             rank = {"status": SourceRank.STATUS, "trainer_state": SourceRank.STATE}.get(kind, SourceRank.STREAM)
             inside = path.relative_to(folder) if path.is_relative_to(folder) else path
             yield SourceSpec(shown(inside), kind, path, rank)
-    checkpoints = getattr(entry, "checkpoint_dir", None)
-    if checkpoints is not None and folder / checkpoints != folder:
-        place = folder / checkpoints
+    if entry.checkpoint_dir is not None and folder / entry.checkpoint_dir != folder:
+        place = folder / entry.checkpoint_dir
         yield SourceSpec(shown(place / _STATE_NAME), "trainer_state", place, SourceRank.STATE)
 
 

@@ -49,8 +49,8 @@ class Folders:
     One look is not enough: an entry made within the same tick of the file system's clock leaves the mtime as it was.
     """
 
-    def __init__(self, skip: Collection[Path] = ()) -> None:
-        self._skip = frozenset(str(path) for path in skip)
+    def __init__(self, skip: Collection[str] = ()) -> None:
+        self._skip = skip
         self._kept: dict[str, _Listing] = {}
         self._before: dict[str, _Listing] = {}
         self.troubles: list[tuple[str, str]] = []

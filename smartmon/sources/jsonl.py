@@ -174,9 +174,11 @@ class JsonLines:
 
 def _count(row: Row, reading: _Reading) -> None:
     """Count by epochs in a file whose first countable row has an epoch and no step; never mix the two."""
+    if reading.counts == "step":
+        return
     epoch = whole(row.values.get("epoch"))
     if reading.counts is None and (row.step is not None or (epoch is not None and len(row.values) > 1)):
-        reading.counts = "step" if row.step is not None else "epoch"
+        reading.counts = "epoch" if row.step is None else "step"
     if reading.counts == "epoch":
         row.step = epoch
 

@@ -22,6 +22,7 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= 400 else (-math.inf if digits[0] == "-" else math.inf)
 
 
+_usual = json.JSONDecoder()
 _patient = json.JSONDecoder(parse_int=_integer)
 
 
@@ -70,6 +71,8 @@ def shallow(value: Any, limit: int) -> bool:
 
 def _decode(data: bytes) -> Any:
     try:
+        if data[:1] == b"{" and data[1:2] != b"\0":
+            return _usual.decode(data.decode())
         return json.loads(data)
     except UnicodeDecodeError:
         if json.detect_encoding(data) != "utf-8":

@@ -66,8 +66,14 @@ class RowReader:
         """Return the record's row. Keys that mean nothing, and values that are no numbers, are left out."""
         row = Row()
         orders: dict[str, tuple[int, str]] = {}
+        values, aliases = row.values, self._aliases
         for key, value in record.items():
-            known = self._aliases.get(key) or self._learn(key)
+            known = aliases.get(key) or self._learn(key)
+            if type(value) is float and known.kind is Kind.NUMBER and known.name not in orders:
+                # Nearly every value of a long log; the general way below would say the same, at a third of the speed.
+                orders[known.name] = (known.order, key)
+                values[known.name] = value
+                continue
             if known.kind is Kind.SKIP:
                 continue
             if value is None:
@@ -107,7 +113,7 @@ class RowReader:
         known = alias(key)
         if known is not None:
             if self._evaluations and known.name in EVAL_NAMES:
-                known = Alias(EVAL_NAMES[known.name], known.kind, known.order)
+                known = Alias(EVAL_NAMES[known.name], known.kind, known.order + 100)
         elif not key or len(key) > MAX_KEY or self._names >= MAX_NAMES:
             self.full = self.full or self._names >= MAX_NAMES
             return _SKIP
@@ -163,7 +169,7 @@ def is_point(record: Mapping[str, Any], row: Row) -> bool:
     if "current_steps" in record:
         # LLaMA-Factory ends with a row of progress alone, and writes such rows when it predicts.
         return not _FACTORY.isdisjoint(row.values) or not _FACTORY.isdisjoint(row.nulls)
-    return any(name not in _PROGRESS for name in row.values) or bool(row.nulls)
+    return not row.values.keys() <= _PROGRESS or bool(row.nulls)
 
 
 def storable(text: str, limit: int) -> str:

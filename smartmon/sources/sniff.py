@@ -7,8 +7,9 @@ from pathlib import Path
 
 from smartmon.errors import SourceError
 from smartmon.records import SourceRank
-from smartmon.sources import FORMATS, jsonl, jsontext, open_source, status_file, trainer_state
-from smartmon.sources.base import LIMIT, Source, SourceSpec, shown
+from smartmon.sources import jsonl, jsontext, status_file, trainer_state
+from smartmon.sources.base import Source, SourceSpec, shown
+from smartmon.sources.registry import FORMATS, open_source
 from smartmon.sources.safe_read import Unreadable, opened, read_at, read_file
 from smartmon.text import clean
 
@@ -68,7 +69,7 @@ def _why(path: Path) -> str:
     if path.is_dir():
         return "it is a folder without checkpoint-* in it; name the log file itself"
     try:
-        read_file(path, limit=LIMIT)
+        read_file(path)
     except Unreadable as problem:
         return f"it {problem}"
     return f"it holds nothing that smartmon knows how to read; it reads {', '.join(FORMATS)}"

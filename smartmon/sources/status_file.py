@@ -80,7 +80,8 @@ class StatusFile:
         if at is None:
             # The moment of writing, unless that clock makes no sense here.
             at = min(contents.mtime, now)
-        word = record.get("status", record.get("state")) if self.spec.options.get("state", True) else None
+        speaks = self.spec.options.get("state", True) is not False
+        word = record.get("status", record.get("state")) if speaks else None
         return StatusReport(
             at=at,
             state=run_state(word),
@@ -92,7 +93,7 @@ class StatusFile:
             error_message=_text(record.get("error_message", record.get("error")), 2000),
             model_name=_text(record.get("model_name"), 500),
             extras=_extras(record),
-            raw=contents.data,
+            raw=contents.data if speaks else b"",
             timed=timed,
         )
 
