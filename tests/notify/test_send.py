@@ -5,6 +5,8 @@ from __future__ import annotations
 import email
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from notify.servers import Receiver, silent_port
+from notify.servers import Receiver, silent_port, until
 from smartmon.notify import child
 from smartmon.notify import send as sending
 from smartmon.notify.process import run
@@ -142,3 +144,18 @@ def test_a_title_shares_the_bodys_room_where_the_service_has_none() -> None:
 @pytest.mark.parametrize("limit", [1, 2, 5, 20])
 def test_no_cut_exceeds_the_limit(limit: int) -> None:
     assert len(child.fit("t", "x" * 40 + "\nlast", title_limit=1, body_limit=limit, together=False)[1]) <= limit
+
+
+def test_the_child_dies_with_a_daemon_that_is_killed(receiver: Receiver) -> None:
+    receiver.hang.clear()
+    code = (
+        "import sys; from smartmon.notify import send; from smartmon.notify.process import run\n"
+        "process = send.start(sys.argv[1], 't', 'b', severity='info', limit=60)\n"
+        "print(process.pid, flush=True); run(process)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, receiver.url()], stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        folder = Path(f"/proc/{int(daemon.stdout.readline())}")
+        assert receiver.arrived.wait(20)
+        daemon.kill()
+    until(lambda: not folder.exists() or (folder / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z")
