@@ -98,25 +98,28 @@ def show(base_dir: BaseDirs = None, config: ConfigPath = None, as_json: AsJson =
     settings = load_config(base_dir, config)
     rows = list(_flat(settings.public()))
     if as_json:
-        values = {key: {"value": value, "origin": _origin(settings, key)} for key, value in rows}
+        values = {key: {"value": value, "origin": settings.origins.get(key, "default")} for key, value in rows}
         print_json({"file": str(settings.file) if settings.file else None, "settings": values})
         return
-    print(table(("SETTING", "VALUE", "FROM"), [(key, _shown(value), _origin(settings, key)) for key, value in rows]))
+    print(
+        table(
+            ("SETTING", "VALUE", "FROM"),
+            [(key, _shown(value), settings.origins.get(key, "default")) for key, value in rows],
+        )
+    )
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     """Return dotted keys and values; entries of a list of tables go by name, or by number from 1."""
+    from smartmon.config.tree import entry
+
     if isinstance(value, dict) and value:
-        rows = []
-        for key, item in value.items():
-            rows += _flat(item, f"{prefix}.{key}" if prefix else key)
-        return rows
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        rows = []
-        for index, item in enumerate(value, 1):
-            rows += _flat(item, f"{prefix}.{item['name']}" if item.get("name") else f"{prefix}[{index}]")
-        return rows
-    return [(prefix, value)]
+        inner = [(f"{prefix}.{key}" if prefix else key, item) for key, item in value.items()]
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        inner = [(prefix + entry(item, index), item) for index, item in enumerate(value)]
+    else:
+        return [(prefix, value)]
+    return [row for key, item in inner for row in _flat(item, key)]
 
 
 def _shown(value: Any) -> str:
@@ -125,14 +128,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ", ".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
-
-
-def _origin(settings: Config, key: str) -> str:
-    """Return where a value came from: its own key's origin, or that of the list or table that holds it."""
-    origins = settings.origins
-    while key not in origins and ("." in key or "[" in key):
-        key = key[: max(key.rfind("."), key.rfind("["))]
-    return origins.get(key, "default")
 
 
 @group.command("init")

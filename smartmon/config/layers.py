@@ -173,10 +173,14 @@ def _entry(entry: Any, each: Mapping[str, Any]) -> Any:
     return entry | {key: change(entry[key]) for key, change in each.items() if key in entry}
 
 
-def keys(given: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterable[str]:
-    """Yield the dotted key of every value in a tree."""
+def keys(given: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    """Yield the dotted key of every value in a tree, and of every list of tables and what its entries hold."""
     for key, value in given.items():
+        dotted = f"{prefix}.{key}" if prefix else key
         if isinstance(value, Mapping):
-            yield from keys(value, (*prefix, key))
-        else:
-            yield ".".join((*prefix, key))
+            yield from keys(value, dotted)
+            continue
+        yield dotted
+        for index, entry in enumerate(value if isinstance(value, (list, tuple)) else ()):
+            if isinstance(entry, Mapping):
+                yield from keys(entry, dotted + tree.entry(entry, index))

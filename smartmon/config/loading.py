@@ -53,7 +53,8 @@ def load(
     dirs = _base_dirs(given, folder)
     found += checks.check(given, dirs)
     complete = dict(given)
-    if isinstance(given.get("base_dirs", []), list):
+    listed = given.get("base_dirs", [])
+    if isinstance(listed, list) and all(isinstance(item, str) for item in listed):
         complete["base_dirs"] = [str(folder) for folder in dirs]
     complete.setdefault("state_dir", str(dirs[0] / ".smartmon"))
     try:

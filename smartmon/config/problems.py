@@ -115,7 +115,8 @@ def _echo(given: Mapping[str, Any], path: tree.Path, messages: list[str]) -> str
     if isinstance(value, bool):
         return f" (got {str(value).lower()})"
     if isinstance(value, (int, float)):
-        return f" (got {value:g})" if abs(value) < 1e15 else " (got something huge)"
+        # An integer may be too large for a float.
+        return f" (got {value:g})" if isinstance(value, float) or abs(value) < 10**15 else " (got something huge)"
     if isinstance(value, str):
         try:
             return f" (got {float(value):g})"

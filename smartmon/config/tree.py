@@ -84,13 +84,18 @@ def has(tree: Any, part: str | int) -> bool:
     return isinstance(tree, (list, tuple)) and isinstance(part, int) and 0 <= part < len(tree)
 
 
+def entry(value: Any, index: int) -> str:
+    """Write an entry of a list for a person: by its name, or else by its number counted from 1."""
+    name = get(value, ("name",))
+    return f".{name}" if isinstance(name, str) and name and name.isprintable() else f"[{index + 1}]"
+
+
 def dotted(tree: Any, path: Path) -> str:
-    """Write a path for a person: entries of a list go by their name, or else by their number counted from 1."""
+    """Write a path for a person."""
     text = ""
     for index, part in enumerate(path):
         if isinstance(part, int):
-            name = get(tree, (*path[: index + 1], "name"))
-            text += f".{name}" if isinstance(name, str) and name.isprintable() and name else f"[{part + 1}]"
+            text += entry(get(tree, path[: index + 1]), part)
         else:
             text += f".{part}" if text else part
     return text
