@@ -1,0 +1,150 @@
+"""`smartmon replay`: what would have fired on a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smartmon.cli.options import AsJson, BaseDirs, ConfigPath
+
+if TYPE_CHECKING:
+    from smartmon.records import Anomaly, IncidentChange
+    from smartmon.replay import Replayed
+
+WIDTH = 80
+FIRST = 5
+"""How many of the info anomalies of a kind are shown without --all."""
+CANNOT_READ, PARTIAL = 4, 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("replay")(replay)
+
+
+def replay(
+    logs: Annotated[list[Path], typer.Argument(help="Logs in any format that smartmon reads.", show_default=False)],
+    base_dir: BaseDirs = None,
+    config: ConfigPath = None,
+    loss_spike_threshold: Annotated[
+        float | None,
+        typer.Option(help="Rise of the loss over its recent mean that is a spike: 0.3 is 30 %.", show_default="0.3"),
+    ] = None,
+    accuracy_drop_threshold: Annotated[
+        float | None, typer.Option(help="Percentage points under the recent mean that are a drop.", show_default="10")
+    ] = None,
+    loss_window: Annotated[
+        int | None, typer.Option(help="How many values the rolling windows hold.", show_default="10")
+    ] = None,
+    min_steps_between_saves: Annotated[
+        int | None, typer.Option(help="Steps between two snapshots of one kind.", show_default="500")
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="A set of thresholds: conservative, moderate, aggressive, early, stable or fine-tune."),
+    ] = None,
+    noise_guard: Annotated[
+        bool | None,
+        typer.Option(
+            "--noise-guard/--no-noise-guard",
+            help="Let the run's own noise decide what is worth waking a person.",
+            show_default="noise-guard",
+        ),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Show every info anomaly, not only the first few.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what would have fired on a log, with any thresholds. Writes nothing.
+
+    The daemon's own detectors judge the file from its first row to its last, so a replay says what the daemon would
+    have said. Exits 3 when some of the logs cannot be read, 4 when none can.
+
+    Example: smartmon replay logs/training_log.jsonl --loss-spike-threshold 0.2
+    """
+    import sys
+
+    from smartmon.cli.context import load_config
+    from smartmon.cli.output import print_json
+    from smartmon.errors import SourceError
+    from smartmon.replay import replay as judged
+
+    given = {
+        "detectors.loss_spike.threshold": loss_spike_threshold,
+        "detectors.accuracy_drop.threshold": accuracy_drop_threshold,
+        "detectors.loss_window": loss_window,
+        "detectors.noise_guard": noise_guard,
+        "snapshots.min_steps_between_saves": min_steps_between_saves,
+        "profile": profile,
+    }
+    overrides = {key: value for key, value in given.items() if value is not None}
+    settings = load_config(base_dir, config, overrides).judge_settings()
+    files, failed = [], 0
+    for log in logs:
+        try:
+            files.append(judged(log, settings))
+        except SourceError as error:
+            failed += 1
+            print(f"smartmon: {error}", file=sys.stderr)
+    if as_json:
+        print_json({"files": [file.to_json() for file in files]})
+    else:
+        print("\n\n".join(_text(file, all_) for file in files), end="\n" if files else "")
+    raise typer.Exit((PARTIAL if files else CANNOT_READ) if failed else 0)
+
+
+def _text(file: Replayed, show_all: bool) -> str:
+    from smartmon import text
+
+    attempts = "" if file.attempts == 1 else f", {file.attempts} attempts"
+    rows = f"{text.count(file.observations)} row{'' if file.observations == 1 else 's'}"
+    lines = [text.clean(file.path), f"  {file.format}, {rows}{attempts}"]
+    lines += [_folded(f"note: {note.message}") for note in file.notes]
+    for change in file.incidents.values():
+        lines += ["", *_incident(change, file)]
+    lines += _infos(file, show_all)
+    if not file.anomalies:
+        lines += ["", "  Nothing would have fired."]
+    elif not file.incidents:
+        lines += ["", "  Nobody would have been woken."]
+    return "\n".join(lines)
+
+
+def _incident(change: IncidentChange, file: Replayed) -> list[str]:
+    from smartmon import text
+
+    end = "" if change.end_step == change.start_step else f" to {text.count(change.end_step)}"
+    many = "1 anomaly" if change.anomalies == 1 else f"{text.count(change.anomalies)} anomalies"
+    state = change.resolution or "still open at the end of the log"
+    head = f"  {change.severity.value.upper():8}  {change.kind}  step {text.count(change.start_step)}{end}, {many}"
+    reason = file.opened.get(change.key, change.reason)
+    return [head, _folded(reason, 12), _folded(change.message, 12), _folded(state, 12)]
+
+
+def _infos(file: Replayed, show_all: bool) -> list[str]:
+    """Return the anomalies that belong to no incident: counted by kind, with the first few."""
+    from smartmon import text
+
+    kinds: dict[str, list[Anomaly]] = {}
+    for anomaly in file.anomalies:
+        if anomaly.severity.value == "info":
+            kinds.setdefault(anomaly.kind, []).append(anomaly)
+    lines: list[str] = []
+    for kind, found in kinds.items():
+        lines += ["", f"  info      {kind}  {text.count(len(found))}"]
+        shown = found if show_all else found[:FIRST]
+        lines += [_folded(f"step {text.count(anomaly.step)}  {anomaly.reason}", 12) for anomaly in shown]
+        if len(found) > len(shown):
+            lines.append(f"            and {text.count(len(found) - len(shown))} more (--all shows them)")
+    return lines
+
+
+def _folded(words: str, indent: int = 2) -> str:
+    import textwrap
+
+    from smartmon import text
+
+    return textwrap.fill(
+        text.clean(words), WIDTH - 1, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2)
+    )

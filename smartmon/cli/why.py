@@ -1,0 +1,115 @@
+"""`smartmon why`: what each detector saw at a step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smartmon.cli.options import AsJson, BaseDirs, ConfigPath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smartmon.config import Config
+    from smartmon.detectors.signal import Verdict
+    from smartmon.records import Observation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("why")(why)
+
+
+def why(
+    run: Annotated[str, typer.Argument(help="A run's name, any unambiguous start of it, or a log.")],
+    step: Annotated[int, typer.Option("--step", help="The step to explain.", show_default=False)],
+    base_dir: BaseDirs = None,
+    config: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each detector saw at a step: value, expected, limit, verdict and severity.
+
+    The run is judged again from its first row with the present settings, so that a threshold can be tried before it is
+    relied on.
+
+    Example: smartmon why my-run --step 17500
+    """
+    from smartmon.cli.context import load_config
+    from smartmon.cli.output import print_json
+    from smartmon.errors import UsageError
+    from smartmon.judge import explain
+    from smartmon.replay import rows, run_name
+    from smartmon.text import clean, count
+
+    settings = load_config(base_dir, config)
+    path = Path(run)
+    if path.is_file():
+        name, verdicts = run_name(path), explain(rows(path), settings.judge_settings(), step)
+    else:
+        name, observations = _stored(settings, run, step)
+        verdicts = explain(observations, settings.judge_settings(name), step)
+    if not verdicts:
+        raise UsageError(f"{clean(run)} has no judged value at step {count(step)}; see which steps it has with: replay")
+    if as_json:
+        print_json({"run": name, "step": step, "verdicts": [_json(verdict) for verdict in verdicts]})
+    else:
+        print(_text(name, step, verdicts))
+
+
+def _stored(settings: Config, run: str, step: int) -> tuple[str, list[Observation]]:
+    """Return the name and the rows of a stored run, up to the last attempt's row at the step."""
+    from smartmon import queries
+    from smartmon.cli.context import open_store
+
+    with open_store(settings) as store:
+        row = queries.resolve_run(store, run)
+        return row.name, list(_rows(store.rows(row.id)))
+
+
+def _rows(stored: Iterator[tuple[int, int, float, dict[str, float]]]) -> Iterator[Observation]:
+    """Turn stored rows into observations of one source: stored accuracies are in percent already."""
+    from smartmon.records import Observation
+
+    for _attempt, step, at, values in stored:
+        yield Observation(step=step, at=at, values=values, source="store", percent=True)
+
+
+def _json(verdict: Verdict) -> dict[str, object]:
+    return {
+        "detector": verdict.detector,
+        "metric": verdict.metric,
+        "value": verdict.value,
+        "expected": verdict.expected,
+        "limit": verdict.limit,
+        "fired": verdict.fired,
+        "severity": verdict.severity.value if verdict.severity else None,
+        "text": verdict.text,
+    }
+
+
+def _text(name: str, step: int, verdicts: list[Verdict]) -> str:
+    import textwrap
+
+    from smartmon import text
+    from smartmon.cli.output import table
+
+    head = ("DETECTOR", "METRIC", "VALUE", "EXPECTED", "LIMIT", "VERDICT")
+    lines = [
+        (
+            verdict.detector,
+            verdict.metric,
+            text.number(verdict.value),
+            text.number(verdict.expected),
+            text.number(verdict.limit),
+            verdict.severity.value if verdict.severity else "quiet",
+        )
+        for verdict in verdicts
+    ]
+    said = [
+        textwrap.fill(text.clean(f"{v.detector}: {v.text}"), 79, subsequent_indent="  ", break_long_words=False)
+        for v in verdicts
+    ]
+    title = f"{text.clean(name)}, step {text.count(step)}"
+    return "\n".join([title, "", table(head, lines, right=frozenset({2, 3, 4})), "", *said])
