@@ -141,8 +141,8 @@ def decode(body: bytes) -> Points:
     if version != _VERSION:
         raise ValueError(f"chunk of version {version}")
     raw = zlib.decompress(body[_HEADER.size :])
-    steps = _ints(accumulate(_ints_of(raw[: 8 * count])))
-    ats = _floats(time / 1000 for time in accumulate(_ints_of(raw[8 * count : 16 * count])))
+    steps = _sums(_ints_of(raw[: 8 * count]))
+    ats = _floats(time / 1000 for time in _sums(_ints_of(raw[8 * count : 16 * count])))
     return Points(steps, ats, _unpack_values(code, decimals, raw[16 * count :]))
 
 
@@ -170,13 +170,22 @@ def _last(values: array[float]) -> float:
 
 
 def _differences(column: array[int]) -> array[int]:
-    if not column:
-        return _ints()
+    rest = list(map(sub, islice(column, 1, None), column))
     try:
-        return _ints([column[0], *map(sub, islice(column, 1, None), column)])
+        return _ints([*column[:1], *rest])
     except OverflowError:  # Steps at both ends of 64 bits: nobody trains that long, but nothing may fail.
-        wrap = [column[0], *map(sub, islice(column, 1, None), column)]
-        return _ints((value + 2**63) % 2**64 - 2**63 for value in wrap)
+        return _ints([*column[:1], *map(_wrapped, rest)])
+
+
+def _sums(differences: array[int]) -> array[int]:
+    try:
+        return _ints(accumulate(differences))
+    except OverflowError:
+        return _ints(map(_wrapped, accumulate(differences)))
+
+
+def _wrapped(number: int) -> int:
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def _pack_values(values: array[float]) -> tuple[int, int, array[int] | array[float]]:

@@ -101,6 +101,12 @@ class Database:
         except sqlite3.Error as error:
             raise self._fail(error) from error
 
+    def _execute_script(self, sql: str) -> None:
+        try:
+            self._connection.executescript(sql)
+        except sqlite3.Error as error:
+            raise self._fail(error) from error
+
     def _fail(self, error: sqlite3.Error) -> StoreError:
         failure = translate(error, self.path, "read" if self.readonly else "write to")
         if self._depth:

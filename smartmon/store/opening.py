@@ -200,7 +200,8 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
         wal = path.with_name(path.name + "-wal")
-        if code_of(error) != sqlite3.SQLITE_CANTOPEN or (wal.exists() and wal.stat().st_size):
+        barred = code_of(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if not barred or (wal.exists() and wal.stat().st_size):
             return connection
         connection.close()
         return _connect(path, "ro&immutable=1")

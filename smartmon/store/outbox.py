@@ -65,8 +65,8 @@ class OutboxTables(Database):
     def due_deliveries(self, now: float, limit: int = 50) -> list[DeliveryRow]:
         """Pending messages whose time has come, in the order in which they were put in."""
         rows = self._all(
-            f"SELECT {_DELIVERY} FROM deliveries WHERE state = 'pending' AND next_at <= ? "  # noqa: S608
-            "ORDER BY seq LIMIT ?",
+            f"SELECT {_DELIVERY} FROM deliveries INDEXED BY delivery_pending "  # noqa: S608
+            "WHERE state = 'pending' AND next_at <= ? ORDER BY seq LIMIT ?",
             (real(now), limit),
         )
         return [_delivery(row) for row in rows]
@@ -98,7 +98,7 @@ class OutboxTables(Database):
 
     def next_delivery_at(self) -> float | None:
         """When the next pending message is due."""
-        row = self._one("SELECT min(next_at) FROM deliveries WHERE state = 'pending'")
+        row = self._one("SELECT min(next_at) FROM deliveries INDEXED BY delivery_pending WHERE state = 'pending'")
         return row[0] if row else None
 
 

@@ -41,14 +41,15 @@ class Pruning(Database):
                 (_AT_ONCE, max(0, max_events)),
             )
             self._forget()
-        if deleted:
+        if deleted and not self._depth:
             self.vacuum()
         return deleted
 
     def vacuum(self) -> None:
         """Give freed pages back to the file system, a bounded number at a time."""
         with self._lock:
-            self._execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            # One row for each page freed: only executescript steps through all of them.
+            self._execute_script(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
 
     def _delete(self, table: str, key: str, query: str, values: tuple[float, ...]) -> int:
         return self._execute(f"DELETE FROM {table} WHERE {key} IN ({query})", values).rowcount  # noqa: S608
