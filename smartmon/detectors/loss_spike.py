@@ -15,12 +15,16 @@ from smartmon.records import Severity
 from smartmon.text import number
 
 CANDIDATE_Z = 6.0
+LEAST_HUGE_Z = 5.0
 TRAIN = (5, 100)
 """So many candidates within so many points are a train of spikes."""
 ALONE = 5
 """Points within which a spike that recovers alone is back at its level."""
-CALM_POINTS = 2000
-"""Points for which spikes that recovered alone raise the bar for the next."""
+RECOVERIES = 64
+HUGE_HABIT = (2, 2000)
+SMALL_HABIT = (5, 200)
+"""So many spikes that recovered alone within so many points raise the bar for the next: this run does that."""
+HIGHEST_BAR = 12.0
 
 
 class LossSpike(Params):
@@ -55,9 +59,8 @@ class Spikes:
         self.stood_out = False
         self.candidates: list[int] = []
         self.peak: tuple[int, float] | None = None
-        self.recovered = 0
-        self.largest = 0.0
-        self.calm_until = 0
+        """First point and deviations of an excursion that may still recover alone."""
+        self.recoveries: list[tuple[int, float]] = []
 
     def judge(
         self,
@@ -74,13 +77,13 @@ class Spikes:
         if point.step != self.before[0]:
             self.before = (point.step, self.stood_out)
             self.points += 1
-        self._watch_recovery(score)
         mean = self.earlier.mean(point.step, window)
         limit = None if mean is None else mean + threshold * abs(mean)
         fired = limit is not None and point.value > limit and (mean or 0) > 0
         if linear:
             fired = point.guard and limit is not None and point.value > limit and score.exceeds(params.sigmas, 1.1)
         self.stood_out = fired and self._stands_out(params, score)
+        self._watch_recovery(score, fired)
         if not fired or mean is None or limit is None:
             self.earlier.accept(point.step, point.value, window)
             if trace is not None:
@@ -102,7 +105,15 @@ class Spikes:
         )
 
     def _stands_out(self, params: LossSpike, score: Score) -> bool:
-        return score.z >= (params.sigmas + score.allowance if score.known else max(UNKNOWN_Z, params.sigmas))
+        if not score.known:
+            return score.z >= max(UNKNOWN_Z, params.sigmas)
+        return score.z >= self._bar(params.sigmas, SMALL_HABIT) + score.allowance
+
+    def _bar(self, z: float, habit: tuple[int, int]) -> float:
+        """Return the deviations asked for: more where excursions of this size keep recovering alone."""
+        count, points = habit
+        usual = [peak for at, peak in self.recoveries if at > self.points - points and peak >= 0.6 * z]
+        return z if len(usual) < count else max(z, min(HIGHEST_BAR, 1.25 * max(usual)))
 
     def _severity(self, point: Point, score: Score) -> tuple[Severity, str]:
         if not point.guard:
@@ -129,37 +140,35 @@ class Spikes:
             (self.stood_out and point.averaged, "and one observation averages many steps"),
             (self.stood_out and self.before[1], "and it lasts"),
             (self.stood_out and point.grad_spike, "and the gradient norm spiked with it"),
-            (len(self.candidates) >= TRAIN[0], f"one of {len(self.candidates)} within {TRAIN[1]} points"),
+            (
+                len(self.candidates) >= TRAIN[0] and self.candidates[-1] == self.points,
+                f"one of {len(self.candidates)} within {TRAIN[1]} points",
+            ),
         )
-        if tests[0][0]:
-            self.peak = (self.points, score.z)
         return next((text for true, text in tests if true), "")
 
     def _huge(self, score: Score) -> bool:
-        if not score.known:
+        if not score.known or score.z < LEAST_HUGE_Z:
             return False
-        bar = CANDIDATE_Z
-        if self.recovered >= 2 and self.points <= self.calm_until:
-            bar = max(bar, min(12.0, 1.25 * self.largest))
-        return score.exceeds(bar, 2.0) or score.exceeds(5.0, 3.0)
+        return score.exceeds(self._bar(CANDIDATE_Z, HUGE_HABIT), 2.0) or score.exceeds(LEAST_HUGE_Z, 3.0)
 
-    def _watch_recovery(self, score: Score) -> None:
-        """Note spikes that went away alone: a run with heavy tails must stand out further to be sent."""
-        if self.peak is None or self.points == self.peak[0]:
-            return
-        if score.z < 2:
-            self.recovered += 1
-            self.largest = max(self.largest, self.peak[1])
-            self.calm_until = self.points + CALM_POINTS
+    def _watch_recovery(self, score: Score, fired: bool) -> None:
+        """Note excursions that went away alone: sawteeth and heavy tails must stand out further to be sent."""
+        if fired:
+            self.peak = (self.points, score.z) if self.peak is None else (self.peak[0], max(self.peak[1], score.z))
+        elif self.peak is not None and score.z < 2:
+            self.recoveries = [*self.recoveries[1 - RECOVERIES :], self.peak]
             self.peak = None
-        elif self.points - self.peak[0] > ALONE:
+        if self.peak is not None and self.points - self.peak[0] > ALONE:
             self.peak = None
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
-        own = ("points", "stood_out", "candidates", "recovered", "largest", "calm_until")
-        return {name: getattr(self, name) for name in own} | {
+        return {
+            "points": self.points,
+            "stood_out": self.stood_out,
             "candidates": list(self.candidates),
+            "recoveries": [list(pair) for pair in self.recoveries],
             "earlier": self.earlier.state(),
             "before": list(self.before),
             "peak": None if self.peak is None else list(self.peak),
@@ -167,8 +176,8 @@ class Spikes:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
-        for name in ("points", "stood_out", "recovered", "largest", "calm_until"):
-            setattr(self, name, state[name])
+        self.points, self.stood_out = state["points"], state["stood_out"]
+        self.recoveries = [(point, z) for point, z in state["recoveries"]]
         self.candidates = list(state["candidates"])
         self.earlier.restore(state["earlier"])
         self.before = (state["before"][0], state["before"][1])
