@@ -73,7 +73,8 @@ def _runs(settings: Config) -> Iterator[Line]:
     from smartmon.sources import discover
     from smartmon.text import clean
 
-    found, notes = discover(settings)
+    own = [settings.state_dir, *(settings.snapshots_dir(base) for base in settings.base_dirs)]
+    found, notes = discover(settings.base_dirs, settings.runs, skip=own)
     if found:
         names = ", ".join(clean(run.name) for run in found[:5]) + (", ..." if len(found) > 5 else "")
         yield Line("runs", "ok", f"{len(found)} found: {names}")
