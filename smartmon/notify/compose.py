@@ -65,11 +65,13 @@ class Composer:
         self._store = store
         self._config = config
         self._host = host or socket.gethostname()
-        self._runs = {run.id: run for run in store.runs()}
+        self._runs: dict[int, Any] | None = None
 
     def run(self, run_id: int | None) -> Any:
         """Return the run's row, or None."""
-        return self._runs.get(run_id)
+        if self._runs is None:
+            self._runs = {row.id: row for row in self._store.runs()}
+        return self._runs.get(run_id) if run_id is not None else None
 
     def ready(self, row: Row) -> bool:
         """Whether the outcome of the snapshot is known that the row's message would tell of, or none was asked for."""
@@ -125,6 +127,7 @@ class Composer:
             base_dir=run.base_dir if run is not None else None,
             opened_at=self._opened_at(row),
             kept=self._kept(row),
+            latest=(run.data.get("latest") or {}) if run is not None else {},
             suppressed=suppressed,
             public_url=self._config.dashboard.public_url or "",
             host=self._host,

@@ -56,6 +56,8 @@ class Facts:
     base_dir: Path | None = None
     opened_at: float | None = None
     kept: Kept | None = None
+    latest: Mapping[str, Json] = field(default_factory=dict)
+    """The run's newest values at the moment of sending."""
     suppressed: tuple[str, ...] = ()
     """The titles of messages that the rate cap folded into this one."""
     public_url: str = ""
@@ -116,6 +118,13 @@ def _meanwhile(change: IncidentChange) -> str:
     return f"Meanwhile: {', '.join(parts)}." if parts else ""
 
 
+def _now(facts: Facts) -> str:
+    """Give the newest values, for messages that come long after the anomaly."""
+    known = [(name, _finite(facts.latest.get(name))) for name in _SHOWN_FIRST]
+    parts = [f"{words.words(name)} {_shown(name, value)}" for name, value in known if value is not None]
+    return f"Now: {', '.join(parts)}." if parts else ""
+
+
 def _history(change: IncidentChange, name: str) -> list[Json]:
     values = change.context.get(_HISTORIES.get(name, ""))
     return list(values) if isinstance(values, (list, tuple)) else []
@@ -126,20 +135,21 @@ def _expected(change: IncidentChange) -> str:
     if change.expected is None or not math.isfinite(change.expected) or change.value is None:
         return ""
     seen, expected = number(change.value), number(change.expected)
-    if seen in change.message and expected in change.message:
+    if "expected" in change.message or (seen in change.message and expected in change.message):
         return ""
     return f"{words.words(change.metric)} {seen}, expected about {expected}."
 
 
 def _since(facts: Facts) -> str:
     change = facts.change
-    start = min(change.onset_step, change.start_step) if change.onset_step is not None else change.start_step
     opened = facts.opened_at if facts.opened_at is not None else change.at
+    earlier = change.onset_step is not None and change.onset_step < change.start_step
+    start = f"about step {count(change.onset_step)}, noticed" if earlier else f"step {count(change.start_step)},"
     lasted = change.at - opened
     many = f", {count(change.anomalies)} times so far" if change.anomalies > 1 else ""
     ago = f" ({duration(lasted)} ago)" if change.change is not Change.OPENED and lasted >= 60 else ""
     good = f" Last good step: {count(change.last_good_step)}." if change.last_good_step is not None else ""
-    return f"Since step {count(start)}, {clock(opened)}{ago}{many}.{good}"
+    return f"Since {start} {clock(opened)}{ago}{many}.{good}"
 
 
 def kept_line(kept: Kept | None) -> str:
@@ -186,7 +196,9 @@ def _resolution(facts: Facts) -> list[str]:
     change = facts.change
     lasted = f" It lasted {duration(change.at - facts.opened_at)}." if facts.opened_at is not None else ""
     times = f" {count(change.anomalies)} anomalies in all." if change.anomalies > 1 else ""
-    return [f"{_sentence(change.resolution or 'it is over')}{lasted}{times} Nothing to do."]
+    # A run that ended ends its incidents, and that may well ask for something.
+    done = "" if "the run " in change.resolution else " Nothing to do."
+    return [f"{_sentence(change.resolution or 'it is over')}{lasted}{times}{done}"]
 
 
 def _sentence(text: str) -> str:
@@ -195,8 +207,12 @@ def _sentence(text: str) -> str:
 
 
 def _last_words(change: IncidentChange) -> list[str]:
+    """Quote the end of what the trainer said: of a traceback the last lines are the ones that tell."""
     lines = change.context.get("last_lines")
-    return [f"> {line}" for line in list(lines)[-5:]] if isinstance(lines, (list, tuple)) and lines else []
+    if not isinstance(lines, (list, tuple)):
+        lines = str(change.context.get("error_message") or "").strip().splitlines()
+        lines = lines if len(lines) > 1 else []
+    return [f"> {line}" for line in list(lines)[-5:]]
 
 
 def _late(facts: Facts) -> str:
@@ -230,9 +246,10 @@ def message(facts: Facts) -> Message:
     first = _sentence(change.message)
     lines = [_late(facts), f"Critical. {first}" if critical else first]
     if resolved:
-        lines = [_late(facts), *_resolution(facts), f"It was: {first}" if first else ""]
+        lines = [_late(facts), *_resolution(facts), _now(facts), f"It was: {first}" if first else ""]
     else:
-        lines += [_expected(change), *_last_words(change), _since(facts), _meanwhile(change)]
+        told = _meanwhile(change) or _now(facts)
+        lines += [_expected(change), *_last_words(change), _since(facts), told]
     if change.change in (Change.OPENED, Change.ESCALATED):
         lines.append(words.ADVICE.get(change.kind, ""))
     if change.change is Change.SUMMARY:
@@ -249,7 +266,8 @@ def digest(items: Sequence[Facts]) -> Message:
     kinds = list(dict.fromkeys(words.words(item.change.kind) for item in items))
     what = kinds[0] if len(kinds) == 1 else "trouble"
     critical = sum(item.change.severity is Severity.CRITICAL for item in items)
-    head = f"{len(items)} incidents opened in {len(runs)} runs within moments, {critical} of them critical."
+    grave = f", {critical} of them critical" if critical else ""
+    head = f"{len(items)} incidents opened in {len(runs)} runs within moments{grave}."
     ordered = sorted(items, key=lambda item: -item.change.severity.rank)
     listed = [f"- {words.title(item.change, item.run)}" for item in ordered[:_LISTED]]
     more = [f"... and {len(items) - _LISTED} more"] if len(items) > _LISTED else []

@@ -30,7 +30,7 @@ INFO_ONLY = frozenset(
 )
 """Kinds that are never more than `info`: naming one in `kinds` is wish enough, whatever `min_severity` says."""
 
-_TEXT_MOST = 500
+_TEXT_MOST = 2000
 _LIST_MOST = 20
 _LATEST_MOST = 64
 
@@ -116,7 +116,7 @@ def hooks(config: Config) -> dict[str, Any]:
 
 def _small(value: Json) -> Json:
     if isinstance(value, str):
-        return value[:_TEXT_MOST]
+        return value[-_TEXT_MOST:]
     if isinstance(value, Mapping):
         return {str(key): _small(item) for key, item in list(value.items())[:_LATEST_MOST]}
     if isinstance(value, (list, tuple)):

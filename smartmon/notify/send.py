@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+import smartmon
 from smartmon.notify.process import Process, run
 from smartmon.notify.redact import Redactor
 from smartmon.text import clean, duration
+
+_HOME = Path(smartmon.__file__).resolve().parents[1]
 
 _WORDS = {"info": "info", "warning": "warning", "critical": "failure", "success": "success"}
 """Our severities in Apprise's words, which give services their colours and icons."""
@@ -32,8 +36,9 @@ def start(url: str, title: str, body: str, *, severity: str, limit: float) -> Pr
     """Start a child that sends one message; `severity` may also be `success`. Raises OSError when none can start."""
     kind = _WORDS.get(severity, "info")
     request = {"url": url, "title": title, "body": body, "severity": kind, "limit": limit}
-    argv = [sys.executable, "-m", "smartmon.notify.child"]
-    return Process(argv, json.dumps(request).encode(), limit=limit, cap=8192)
+    argv = [sys.executable, "-W", "ignore", "-m", "smartmon.notify.child"]
+    # `-m` looks for modules in the working folder first: not in a training directory, where a `json.py` may lie.
+    return Process(argv, json.dumps(request).encode(), limit=limit, cap=8192, folder=_HOME)
 
 
 def result(process: Process, redactor: Redactor, limit: float) -> Result:

@@ -77,7 +77,6 @@ def test_the_body_says_all_that_one_needs_at_three_in_the_morning() -> None:
     text = body(kept=Kept("done", path=Path("/data/t/snapshots/a_1"), name="a_1", checkpoint_step=17400))
     for words in (
         "Loss is 0.873 at step 17,500; expected at most 0.807.",
-        "loss 0.873, expected about 0.62",
         "Since step 17,500",
         "Last good step: 17,400",
         "accuracy 71.2 % (was 75.1 %)",
@@ -89,6 +88,10 @@ def test_the_body_says_all_that_one_needs_at_three_in_the_morning() -> None:
         "id 1a2b3c4d5e6f7081",
     ):
         assert words in text
+
+
+def test_a_sentence_without_the_expected_value_is_completed() -> None:
+    assert "loss 0.873, expected about 0.62." in body(replace(SPIKE, message="loss jumped"))
 
 
 KEPT = [
@@ -139,9 +142,21 @@ def test_the_link_is_there_where_the_dashboard_can_be_reached() -> None:
     assert "https://m.example/?run=a%2Fb%20c" in body(run="a/b c", public_url="https://m.example/")
 
 
-def test_a_crash_shows_its_last_lines() -> None:
-    crash = replace(SPIKE, kind="crashed", context={"last_lines": ["Traceback", "CUDA out of memory"]})
-    assert "> CUDA out of memory" in body(crash)
+@pytest.mark.parametrize(
+    "context",
+    [{"last_lines": ["Traceback", "CUDA out of memory"]}, {"error_message": "Traceback\nCUDA out of memory\n"}],
+)
+def test_a_crash_shows_its_last_lines(context: dict[str, object]) -> None:
+    assert "> CUDA out of memory" in body(replace(SPIKE, kind="crashed", context=context))
+
+
+def test_a_message_without_evidence_of_its_own_gives_the_newest_values() -> None:
+    again = replace(SPIKE, change=Change.REMINDER, context={})
+    assert "Now: loss 0.91, accuracy 60 %." in body(again, latest={"accuracy": 60.0, "loss": 0.91})
+
+
+def test_trouble_that_began_before_it_was_noticed_says_both() -> None:
+    assert "Since about step 17,320, noticed 2025-" in body(replace(SPIKE, onset_step=17320))
 
 
 HOSTILE = [

@@ -159,3 +159,12 @@ def test_the_child_dies_with_a_daemon_that_is_killed(receiver: Receiver) -> None
         assert receiver.arrived.wait(20)
         daemon.kill()
     until(lambda: not folder.exists() or (folder / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z")
+
+
+def test_modules_that_lie_in_the_training_directory_are_not_ours(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "apprise", "requests", "smartmon"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not me')")
+    monkeypatch.chdir(tmp_path)
+    assert deliver(receiver.url()).ok
