@@ -187,7 +187,8 @@ def test_a_rollback_forgets_new_series_too(store: Store, run: RunRow):
             store.append(run.id, 1, 1, 1.0, {"loss": 1.0})
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fail)
+    with pytest.raises(RuntimeError):
+        fail()
     store.append(run.id, 1, 2, 1.0, {"loss": 2.0})
     assert stored(store, run) == {(1, 2): 2.0}
 

@@ -158,7 +158,8 @@ def test_a_transaction_is_whole_or_nothing(store: Store):
                 store.set_meta("b", "1")
             raise KeyError
 
-    pytest.raises(KeyError, fail)
+    with pytest.raises(KeyError):
+        fail()
     assert (store.meta("a"), store.meta("b")) == (None, None)
 
 
@@ -169,7 +170,8 @@ def test_an_error_of_the_database_spoils_the_transaction_even_when_caught(store:
             with contextlib.suppress(StoreError):
                 store.set_cursor(12345, "no such run", {})
 
-    pytest.raises(StoreError, fail)
+    with pytest.raises(StoreError):
+        fail()
     assert store.meta("a") is None
     store.set_meta("a", "2")
     assert store.meta("a") == "2"
