@@ -32,7 +32,7 @@ class Divergence(Params):
     That plain rule is info: pure noise satisfies it three times in 10,000 points. It is a warning when the median of
     the last three is `min_rise` above the start and 4 deviations above the level before the window. With the noise
     guard two more rules fire under this name. Sustained: `S = max(0, S + clip(z, -4, 4) - 0.75) >= cusum` and the median of
-    the last five is `level` times the baseline; critical from half as much again, from a fifth after 200 points, or
+    the last five is `level` times the baseline, for 10 or 20 points of a per-step log unless it is half as much again; critical from half as much again, from a fifth after 200 points, or
     with a gradient spike. Runaway: three times the best level, or 1.5 times the first after halving; critical.
     Gets wrong: the staircase of a multi-epoch fine-tune, where an epoch's end and a recovery look alike.
     """
@@ -64,6 +64,8 @@ class Shift:
         self.sums_before = [0.0, 0.0]
         self.onset: int | None = None
         self.open: Severity | None = None
+        self.points_up = 0
+        """Points in a row at which the level was up."""
         self.points_open = 0
         self.calm = 0
         self.first: list[float] = []
@@ -157,7 +159,8 @@ class Shift:
     ) -> tuple[Severity, str, float, float] | None:
         was_quiet = max(self.sums) <= 0
         for i, z in enumerate((score.z_long, score.z_short)):
-            self.sums[i] = max(0.0, self.sums[i] + max(-CLIP, min(CLIP, z)) - SLACK)
+            # Bounded above, so that a level that came back is forgotten as quickly as it was noticed.
+            self.sums[i] = min(2 * params.cusum, max(0.0, self.sums[i] + max(-CLIP, min(CLIP, z)) - SLACK))
         if max(self.sums) <= 0:
             self.onset = None
         elif was_quiet or self.onset is None:
@@ -165,7 +168,8 @@ class Shift:
         last = [value for _, value in self.window[-5:]]
         lifts = [level.lift(last, short=bool(i)) for i in (0, 1) if self.sums[i] >= params.cusum]
         lift = max(lifts, default=0.0)
-        if lift < params.level:
+        self.points_up = self.points_up + 1 if lift >= params.level else 0
+        if self.points_up < (1 if point.averaged else _confirmed(lift)):
             return None
         severity = Severity.WARNING
         if lift >= 1.5 or (lift >= 1.2 and self.points_open >= LONG_OPEN) or point.grad_spike:
@@ -205,7 +209,7 @@ class Shift:
 
     def rest(self) -> None:
         """Forget the sums: a resume, an epoch's turn or another logging interval makes them meaningless."""
-        self.sums, self.sums_before, self.onset = [0.0, 0.0], [0.0, 0.0], None
+        self.sums, self.sums_before, self.onset, self.points_up = [0.0, 0.0], [0.0, 0.0], None, 0
 
     def cut(self, before: int) -> None:
         """Forget what is at step `before` and later: the run went back there."""
@@ -228,6 +232,11 @@ class Shift:
         vars(self).update(state)
         self.window = [(step, value) for step, value in state["window"]]
         self.open = None if state["open"] is None else Severity(state["open"])
+
+
+def _confirmed(lift: float) -> int:
+    """Return for how many points of a per-step log a level must be up: a stretch of hard data rises for a few."""
+    return 1 if lift >= 1.5 else 10 if lift >= 1.2 else 20
 
 
 def _verdict(params: Divergence, window: int, shift: Shift, point: Point, firing: Firing | None) -> Verdict:
