@@ -29,7 +29,7 @@ def number(value: object, *, quoted: bool = True) -> float | None:
         try:
             return float(value)
         except OverflowError:
-            return math.copysign(math.inf, value)
+            return math.inf if value > 0 else -math.inf
     return _written(value, quoted) if isinstance(value, str) and len(value) <= _LONGEST else None
 
 

@@ -188,5 +188,6 @@ def bounded(value: object, *, depth: int = 5, width: int = 64, length: int = 400
     if isinstance(value, dict) and depth:
         pairs = list(value.items())[:width]
         return {storable(k, MAX_KEY): bounded(v, depth=depth - 1, width=width, length=length) for k, v in pairs}
-    plain = isinstance(value, int | float) and math.isfinite(value) and abs(value) < MAX_INT
-    return value if plain else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int) and abs(value) < MAX_INT else None

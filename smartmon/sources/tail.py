@@ -106,6 +106,8 @@ class Tail:
         self._elsewhere = lines is not None and (bool(lines.lines) or lines.more or not begun)
         if lines is None or not self._elsewhere:
             lines = self._lines(descriptor, found, Place(found.st_dev, found.st_ino))
+        elif begun:
+            lines.more = True
         if lost and place.offset:
             lines.notes.insert(0, self._gap(place, found.st_size, same))
         return lines
@@ -221,7 +223,7 @@ def _by_newline(chunk: bytes) -> list[bytes]:
 
 
 def _advanced(descriptor: int, place: Place, offset: int) -> Place:
-    head = place.head if place.offset >= _HEAD and place.head else _digest(read_at(descriptor, 0, min(_HEAD, offset)))
+    head = _digest(read_at(descriptor, 0, min(_HEAD, offset)))
     tail = _digest(read_at(descriptor, max(0, offset - _TAIL), min(_TAIL, offset)))
     return replace(place, offset=offset, head=head, tail=tail, skipping=False)
 
