@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from notify.servers import Receiver
-from notify.servers import receiver as serve
+from tests.notify.servers import Receiver
+from tests.notify.servers import receiver as serve
 
 
 @pytest.fixture

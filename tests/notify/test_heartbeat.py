@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from notify.servers import Receiver, silent_port
 from smartmon.notify.heartbeat import Heartbeat
+from tests.notify.servers import Receiver, silent_port
 
 
 def beat(heart: Heartbeat, now: float, *, healthy: bool = True) -> bool:

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from notify.servers import until
-from notify.test_routing import NOW, SPIKE
 from smartmon.notify import hooks, routing
 from smartmon.notify.process import Process, run
 from smartmon.notify.redact import Redactor
+from tests.notify.servers import until
+from tests.notify.test_routing import NOW, SPIKE
 
 
 def told(**differs: Any) -> dict[str, Any]:

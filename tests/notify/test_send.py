@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from notify.servers import Receiver, silent_port, until
 from smartmon.notify import child
 from smartmon.notify import send as sending
 from smartmon.notify.process import run
 from smartmon.notify.redact import Redactor
 from smartmon.notify.send import Result
+from tests.notify.servers import Receiver, silent_port, until
 
 
 def deliver(url: str, body: str = "body", *, limit: float = 20.0) -> Result:
