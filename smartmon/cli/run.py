@@ -64,6 +64,9 @@ def run(
 
     Example: smartmon run --base-dir ~/train --loss-spike-threshold 0.2
     """
+    from smartmon import lean
+
+    lean.prepare()
     from smartmon.cli.context import load_config
     from smartmon.daemon import Daemon
     from smartmon.errors import UsageError

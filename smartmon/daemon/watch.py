@@ -8,11 +8,12 @@ from pathlib import Path
 
 import structlog
 
+from smartmon import lean
 from smartmon.config import Config
 from smartmon.errors import StoreError
 from smartmon.monitor import Monitor, Watched
 from smartmon.records import Severity
-from smartmon.sources import discover
+from smartmon.sources.discovery import Discovery
 from smartmon.store import Store
 from smartmon.watcher import Watcher, network_file_system
 
@@ -43,7 +44,10 @@ class Watch:
         self._busy: dict[str, Watched] = {}
         """Runs with more to read at once."""
         self._folders: dict[str, list[Watched]] = {}
-        self._told: set[str] = set()
+        own = [config.state_dir, *(config.snapshots_dir(base) for base in config.base_dirs)]
+        self._discovery = Discovery(skip=own)
+        self._grown = True
+        """Whether something long was read since memory was last given back."""
         self._trouble: dict[str, str] = {}
         self._watcher = Watcher(wake, enabled=events and self._wants_events())
 
@@ -83,12 +87,13 @@ class Watch:
     def scan(self) -> None:
         """Look at everything: runs that came and went, every source, and the time that passed."""
         now = self._clock()
-        found, notes = discover(self._config)
+        names = {watched.found.path: watched.name for watched in self._monitor.runs.values()} or {
+            row.path: row.name for row in self._store.runs()
+        }
+        found, notes = self._discovery.scan(self._config.base_dirs, self._config.runs, names=names)
         for note in notes:
-            if note.message not in self._told:
-                self._told.add(note.message)
-                self._store.add_event(at=now, kind=note.kind, message=note.message, severity=note.severity)
-                log.warning("discovery.told", message=note.message)
+            self._store.add_event(at=now, kind=note.kind, message=note.message, severity=note.severity)
+            log.warning("discovery.told", message=note.message)
         present = {str(run.path) for run in found}
         for path in [path for path in self._monitor.runs if path not in present]:
             self._monitor.drop(path)
@@ -97,6 +102,9 @@ class Watch:
             self._read(self._monitor.adopt(run, now))
         self._monitor.tick(now)
         self._watch_folders()
+        if self._grown and not self._busy:
+            self._grown = False
+            lean.trim()
 
     def read_everything(self, stopped: Callable[[], bool]) -> None:
         """Scan once and read on until nothing is left: what `--once` does."""
@@ -121,6 +129,7 @@ class Watch:
         self._trouble.pop(path, None)
         if more:
             self._busy[path] = watched
+            self._grown = True
         elif only is None:
             self._busy.pop(path, None)
 

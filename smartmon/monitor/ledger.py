@@ -180,10 +180,10 @@ class Ledger:
                     step=change.step,
                     message=change.message,
                 )
-        if change.notify:
-            run = self._store.run(watched.name)
-            assert run is not None
-            routing.enqueue(self._store, self._config, run, change, incident_id, event_id, now)
+        run = self._store.run(watched.name)
+        assert run is not None
+        # Always: notifiers take only what is to be told, hooks also what the family rule keeps from people.
+        if routing.enqueue(self._store, self._config, run, change, incident_id, event_id, now):
             self._on_work()
 
     def observed(self, watched: Watched, obs: Observation, values: Mapping[str, float]) -> None:
@@ -205,7 +205,7 @@ class Ledger:
             )
         every = self._config.monitor.stats_every
         last = watched.told_step
-        if not watched.history and (last is None or obs.step // every != last // every):
+        if not obs.historic and (last is None or obs.step // every != last // every):
             if last is not None:
                 self._statistics(watched, obs.step)
             watched.told_step = obs.step
