@@ -1,0 +1,46 @@
+"""Real logs, read to the end. The corpus stays outside of the repository; without it these tests are skipped."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from smartmon.sources import replay_source, sniff
+
+
+def read(path: Path) -> list[dict[str, float]]:
+    source, cursor, rows = replay_source(path), None, []
+    while True:
+        batch = source.read(cursor, 2e9)
+        cursor = json.loads(json.dumps(dict(batch.cursor)))
+        rows += [{"step": row.step, **row.values} for row in batch.observations]
+        assert all(note.kind != "warning" for note in batch.notes)
+        if not batch.more:
+            return rows
+
+
+def test_every_real_log_gives_its_main_metric(corpus: Path):
+    canonical = {"train/loss": "loss", "train_loss": "loss", "val_loss": "eval_loss"}
+    for line in (corpus / "manifest.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if entry["format"] not in ("hf_trainer_state", "jsonl"):
+            continue
+        metric = canonical.get(entry["main_metric"], entry["main_metric"])
+        rows = read(corpus / entry["file"])
+        assert sum(metric in row for row in rows) == entry["n_points"], entry["id"]
+        assert any(math.isnan(value) for row in rows for value in row.values()) == entry["has_nan"], entry["id"]
+
+
+def test_every_provoked_run_is_read(corpus: Path):
+    for path in sorted((corpus / "provoked").glob("*.jsonl")):
+        rows = read(path)
+        assert len(rows) == len(path.read_text().splitlines())
+        assert max(row["step"] for row in rows) in (150, 300)
+
+
+def test_no_other_real_log_is_taken_for_one_of_ours(corpus: Path):
+    for line in (corpus / "manifest.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if entry["format"] in ("csv", "text", "tfevents"):
+            assert sniff(corpus / entry["file"]) is None, entry["id"]
