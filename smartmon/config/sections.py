@@ -187,6 +187,7 @@ class Dashboard(Params):
 class StoreSection(Params):
     """How long the database remembers."""
 
-    keep_events_days: float = Field(90.0, gt=0, description="Days that events and sent deliveries are kept.")
+    keep_events_days: float = Field(
+        90.0, gt=0, description="Days that events, sent deliveries, and the metrics of runs that are gone are kept."
+    )
     max_events: int = Field(200_000, ge=1000, description="At most so many events are kept.")
-    keep_runs_days: float = Field(365.0, gt=0, description="Days that the metrics of a finished run are kept.")
