@@ -158,7 +158,7 @@ def event_lines(event: EventRow, *, indent: str = "", columns: int | None = None
     columns = columns or width()
     if len(head) + len(message) + 2 <= columns:
         return [f"{head}: {message}"]
-    return [head, *fold(message, indent + "    ", columns)]
+    return [*fold(head.strip(), indent, columns), *fold(message, indent + "    ", columns)]
 
 
 def finish_time(at: float, now: float) -> str:

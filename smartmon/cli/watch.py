@@ -82,12 +82,17 @@ def _watch_live(console: Console, look: Callable[[], Look], interval: float) -> 
     from smartmon.cli.watch_view import Frame
 
     # Redrawn four times a second, so that a resized terminal is filled at once; the store is asked less often.
-    with Live(
+    live = Live(
         Frame(look()), console=console, screen=True, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False
-    ) as live:
+    )
+    try:
+        # Not `with live`: a signal while the first frame is drawn would leave the terminal on the other screen.
+        live.start(refresh=True)
         while True:
             time.sleep(interval)
             live.update(Frame(look()))
+    finally:
+        live.stop()
 
 
 def _watch_plain(look: Callable[[], Look], interval: float) -> None:
