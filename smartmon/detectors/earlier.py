@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 LAST = 5
@@ -50,9 +50,9 @@ class Earlier:
         self.accepted, self.refused = self.refused, []
         return True
 
-    def cut(self, before: int) -> None:
-        """Forget the values of step `before` and later: the run went back there."""
-        self.accepted = [pair for pair in self.accepted if pair[0] < before]
+    def go_back(self, known: Iterable[tuple[int, float]]) -> None:
+        """Begin again from the last of the values that are known from before the step that the run went back to."""
+        self.accepted = list(known)[-2 * LAST :]
         self.refused = []
 
     def state(self) -> dict[str, Any]:

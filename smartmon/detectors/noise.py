@@ -239,7 +239,7 @@ class Level:
         self._cache = None
 
     def cut(self, *, last: int | None = None, before: int | None = None) -> None:
-        """Keep only the newest `last` values, or those of steps below `before`."""
+        """Keep only the newest `last` values, and those of steps below `before`."""
         pairs = [(s, v) for s, v in zip(self.steps, self.raw) if before is None or s < before]
         pairs = pairs[-last:] if last is not None else pairs
         self.refused = []

@@ -101,7 +101,7 @@ class Intake:
         steps = source.steps
         back = any(steps.get(m, -1) > obs.step for m in obs.values if m not in NOT_PROGRESS)
         if source.attempt < self.attempt:
-            if obs.step > self.highest or self._in_time(obs, source):
+            if self._in_time(obs, source):
                 source.attempt, source.steps = self.attempt, {}
             elif back:
                 source.attempt, source.steps = source.attempt + 1, {}
@@ -113,7 +113,7 @@ class Intake:
     def _in_time(self, obs: Observation, source: _Source) -> bool:
         """Whether a source that lags behind has reached the time of the attempt after its own."""
         after = [at for attempt, at in self.starts if attempt > source.attempt]
-        return obs.timed and bool(after) and obs.at >= after[-1]
+        return bool(after) and obs.at >= after[-1] if obs.timed else obs.step > self.highest
 
     def _start(self, obs: Observation, source: _Source, back: bool) -> AttemptStarted:
         previous = self.highest

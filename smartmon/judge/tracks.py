@@ -123,7 +123,7 @@ class LossTrack:
     def resume(self, step: int) -> None:
         """The run went back to a step: forget what lies after it, and judge gently for a while."""
         self.level.cut(before=step)
-        self.spikes.earlier.cut(step)
+        self.spikes.earlier.go_back(zip(self.level.steps, self.level.raw))
         self.shift.cut(step)
         self.cadence.last = None
         self.hold, self.epoch = RESUME_HOLD, None
@@ -184,7 +184,7 @@ class AccuracyTrack:
     def resume(self, step: int) -> None:
         """The run went back to a step: forget what lies after it, and judge gently for a while."""
         self.level.cut(before=step)
-        self.drops.earlier.cut(step)
+        self.drops.earlier.go_back(zip(self.level.steps, self.level.raw))
         self.cadence.last = None
         self.hold = RESUME_HOLD
 
