@@ -65,6 +65,15 @@ class ObservationTables(Database):
         rows = self._all("SELECT DISTINCT metric FROM series WHERE run_id = ?", (run_id,))
         return sorted(untext(row[0]) for row in rows)
 
+    def bytes_per_point(self, run_id: int, metric: str) -> float:
+        """What a sealed observation of a metric takes on disk, summaries included."""
+        row = self._one(
+            "SELECT sum(length(summary) + length(body)) * 1.0 / sum(count) FROM chunks "
+            "WHERE series_id IN (SELECT id FROM series WHERE run_id = ? AND metric = ?)",
+            (run_id, text(metric)),
+        )
+        return (row and row[0]) or 0.0
+
     def recent(self, run_id: int, metric: str, n: int) -> list[Sample]:
         """The last `n` observations of a metric over all attempts, oldest first."""
         found: list[Sample] = []

@@ -76,5 +76,5 @@ def test_a_point_takes_the_bytes_that_were_promised():
     full = Points.of((step, at, 2.0 + noise.gauss(0, 0.1)) for step, at in uneven)
     printed = Points.of((step, at, round(2.0 + noise.gauss(0, 0.1), 4)) for step, at in uneven)
     sizes = [(len(encode(kind)) + len(summarise(kind))) / CHUNK for kind in (full, printed)]
-    assert sizes[0] < 9.5
-    assert sizes[1] < 4.5
+    assert sizes[0] < 8.5
+    assert sizes[1] < 3.5
