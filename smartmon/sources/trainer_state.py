@@ -117,22 +117,25 @@ class TrainerState:
         """Return the rows that the newest state adds to those consumed, or those from where it tells another story."""
         last = dict(cursor or {})
         self._pending = False
-        candidate, later = self._choose(last.get("mtime_ns"), last.get("unfinished"))
-        if candidate is None:
-            return Batch(last)
-        try:
-            contents = read_file(candidate.path, root=self.spec.root)
-            state = jsontext.load_object(contents.data)
-        except Missing:
-            return Batch(last)  # rotated away in this moment
-        except Changing:
-            self._pending = True
-            return Batch(last)
-        except (Unreadable, jsontext.BadJson) as problem:
-            return self._troubled(last, candidate, str(problem), now)
-        note = trouble.recover(last.get("trouble"), now, kind="warning", what=self._what(candidate))
-        batch = self._batch(state, candidate, contents, last, now)
-        return Batch(batch.cursor, batch.observations, batch.status, (note,) if note else (), batch.more or later)
+        problem: tuple[_Candidate, str] | None = None
+        for candidate in self._choices(last.get("mtime_ns"), last.get("unfinished")):
+            try:
+                contents = read_file(candidate.path, root=self.spec.root)
+                state = jsontext.load_object(contents.data)
+            except Missing:
+                continue  # rotated away in this moment
+            except Changing:
+                self._pending = True
+                return Batch(last)
+            except (Unreadable, jsontext.BadJson) as error:
+                problem = problem or (candidate, str(error))
+                continue
+            note = trouble.recover(last.get("trouble"), now, kind="warning", what=self._what(candidate))
+            batch = self._batch(state, candidate, contents, last, now)
+            # At first sight, what was saved later (after a resume), or is still being written, comes next.
+            more = batch.more or ("mtime_ns" not in last and len(self._choices(candidate.mtime_ns, None)) > 0)
+            return Batch(batch.cursor, batch.observations, batch.status, (note,) if note else (), more)
+        return self._troubled(last, *problem, now) if problem else Batch(last)
 
     def _what(self, candidate: _Candidate) -> str:
         path = candidate.path
@@ -163,7 +166,8 @@ class TrainerState:
         start = last.get("at")
         if start is None:
             start = oldest_evidence(candidate.path if self.spec.path.is_file() else self._top(), newest)
-        observations = self._dated(rows[first:end], (rows[first], rows[-1]), (start, newest), live=bool(last))
+        live = "history" in last and last.get("unfinished") is None
+        observations = self._dated(rows[first:end], (rows[first], rows[-1]), (start, newest), live=live)
         if observations:
             reached["at"] = observations[-1].at
         reached["history"] = _History.of(marks[:end]).data()
@@ -205,11 +209,11 @@ class TrainerState:
             timed=seen,
         )
 
-    def _choose(self, consumed: int | None, unfinished: str | None) -> tuple[_Candidate | None, bool]:
-        """Return the state to read next, and whether another follows it.
+    def _choices(self, consumed: int | None, unfinished: str | None) -> list[_Candidate]:
+        """Return the states to read next, the best first; the others stand in if it cannot be read.
 
-        At first sight the one of the highest step has the most to tell; one that was saved well after it comes from
-        a resume and follows. Later, whatever was saved last.
+        At first sight the one of the highest step has the most to tell. Later it is what was saved last; where several
+        were saved at about the same time (or copied), again the highest step.
         """
         found = []
         for path in self._paths(None):
@@ -219,17 +223,13 @@ class TrainerState:
                 continue
             match = _CHECKPOINT.fullmatch(path.parent.name)
             found.append(_Candidate(path, int(match[1]) if match else 10**16, mtime))
-        for candidate in found:
-            if unfinished is not None and shown(candidate.path) == unfinished:
-                return candidate, False
-        slack = int(_SETTLED * 1e9)
-        if consumed is None:
-            chosen = max(found, key=lambda each: (each.step, each.mtime_ns), default=None)
-            return chosen, chosen is not None and any(each.mtime_ns > chosen.mtime_ns + slack for each in found)
-        newer = [each for each in found if each.mtime_ns > consumed]
-        latest = max((each.mtime_ns for each in newer), default=0)
-        newer = [each for each in newer if each.mtime_ns >= latest - slack]
-        return max(newer, key=lambda each: (each.step, each.mtime_ns), default=None), False
+        if unfinished is not None and (same := [each for each in found if shown(each.path) == unfinished]):
+            return same
+        if consumed is not None:
+            found = [each for each in found if each.mtime_ns > consumed]
+            latest = max((each.mtime_ns for each in found), default=0)
+            found = [each for each in found if each.mtime_ns >= latest - int(_SETTLED * 1e9)]
+        return sorted(found, key=lambda each: (each.step, each.mtime_ns), reverse=True)
 
     def _top(self) -> Path:
         return self.spec.path / _NAME

@@ -113,6 +113,16 @@ def test_a_state_that_stays_broken_is_one_note_and_the_next_save_recovers(traini
     assert "can be read again" in state.notes[1].message
 
 
+def test_a_run_that_died_while_saving_is_read_from_the_save_before(training: Training, state: Reader):
+    training.train(1, 10)
+    training.save(10)
+    training.save(20, '{"log_history": [{"st')
+    assert steps(state, NOW) == list(range(1, 11))
+    for seconds in (4, 8):
+        state.read(NOW + seconds)
+    assert [note.message.split(" is ")[0] for note in state.notes] == ["checkpoint-20/trainer_state.json"]
+
+
 def test_a_resume_from_an_older_checkpoint_goes_back_to_where_the_stories_part(training: Training, state: Reader):
     training.train(1, 50)
     training.save(50)
@@ -244,6 +254,7 @@ def test_a_long_history_comes_in_batches(training: Training, state: Reader):
     while True:
         batch = state.batch(NOW + 10_000)
         sizes.append(len(batch.observations))
+        assert not any(row.timed for row in batch.observations)
         if not batch.more:
             break
     assert sizes == [5000, 5000, 2000]
