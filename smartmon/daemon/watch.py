@@ -20,6 +20,8 @@ from smartmon.watcher import Watcher, network_file_system
 log = structlog.get_logger(__name__)
 
 STATUS = frozenset({"status"})
+MOST_FOLDERS = 64
+"""Folders with an inotify watch at once: watchdog runs a thread for each."""
 
 
 class Watch:
@@ -77,7 +79,9 @@ class Watch:
             if mono >= self._next_status:
                 self._next_status = mono + self._config.monitor.status_interval
                 for watched in list(self._monitor.runs.values()):
-                    self._read(watched, STATUS)
+                    # A run that has ended is left to the scan: it seldom says more.
+                    if not watched.state.ended:
+                        self._read(watched, STATUS)
         for watched in list(self._busy.values()):
             self._read(watched)
         if self._busy:
@@ -101,7 +105,7 @@ class Watch:
         for run in found:
             self._read(self._monitor.adopt(run, now))
         self._monitor.tick(now)
-        self._watch_folders()
+        self._watch_folders(now)
         if self._grown and not self._busy:
             self._grown = False
             lean.trim()
@@ -150,15 +154,16 @@ class Watch:
     def _roots(self) -> set[str]:
         return {str(base) for base in self._config.base_dirs}
 
-    def _watch_folders(self) -> None:
+    def _watch_folders(self, now: float) -> None:
         folders: dict[str, list[Watched]] = {folder: [] for folder in self._roots()}
-        for watched in self._monitor.runs.values():
-            own = {str(watched.found.path)}
-            for source in watched.sources:
-                own |= {str(source.spec.path), str(source.spec.path.parent)}
-            own |= {str(inner) for inner in (watched.found.path / "status", watched.found.path / "logs")}
+        # Those that moved last are the ones that will move next; what is past the limit has the scan.
+        recent = sorted(self._monitor.runs.values(), key=lambda run: -(run.judge.last_step_at or now))
+        for watched in recent:
+            path = watched.found.path
+            own = {str(path), str(path / "status"), str(path / "logs")}
+            own |= {str(source.spec.path.parent) for source in watched.sources}
             for folder in own:
-                if Path(folder).is_dir():
+                if folder in folders or (len(folders) < MOST_FOLDERS and Path(folder).is_dir()):
                     folders.setdefault(folder, []).append(watched)
         self._folders = folders
         self._watcher.sync(folders)

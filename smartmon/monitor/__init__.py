@@ -50,7 +50,7 @@ class Monitor:
             row = self._store.ensure_run(found.name, found.path, found.base_dir, now)
             entry = self._config.run_entry(row.name)
             watched = Watched(found, row, self._judge(row.name, row.id), self._store, entry)
-            if row.first_seen == now:
+            if row.first_seen == round(now, 3):
                 self._ledger.run_appeared(watched, now)
         self.runs[str(found.path)] = watched
         return watched

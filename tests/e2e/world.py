@@ -121,7 +121,8 @@ class Daemon:
         self.told: list[str] = []
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "smartmon", *words, "--base-dir", str(self.base), "--config", str(self.config)]
+        where = ["--base-dir", str(self.base), "--config", str(self.config)]
+        return [sys.executable, "-m", "smartmon", *words, *where]
 
     def start(self, *, wait: bool = True) -> Daemon:
         """Start the daemon, and wait until it says READY."""
@@ -133,7 +134,7 @@ class Daemon:
             env = {**os.environ, **self._env, "NOTIFY_SOCKET": f"{folder}/n"}
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    self.command("run", *self._options), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env
+                    [*self.command("run"), *self._options], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env
                 )
             while wait and not (self.told and self.told[-1].startswith("READY=1")):
                 self.told.append(sock.recv(4096).decode())
@@ -142,7 +143,7 @@ class Daemon:
     def once(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run with `--once` to its end."""
         return subprocess.run(
-            self.command("run", "--once", *self._options, *options),
+            [*self.command("run", "--once"), *self._options, *options],
             capture_output=True,
             text=True,
             timeout=90,
