@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from smartmon.config import Config, load
+from smartmon.config.example import example
 from smartmon.config.toml_lines import lines
 from smartmon.errors import ConfigError
 
@@ -204,6 +206,7 @@ def test_what_is_no_toml_is_told_with_its_place(tmp_path: Path, text: str, expec
         ('profile = "agressive"', 'profile  names no profile; did you mean "aggressive"?'),
         ('[[hooks]]\non = ["divergance"]\nrun = ["x"]', 'hooks[1].on[1]  names an unknown kind; did you mean "diver'),
         ('[[hooks]]\non = ["divergence"]\nrun = "x y"', "hooks[1].run  must be a list of words"),
+        ('heartbeat_url = "ping.example"', "heartbeat_url  must start with http:// or https://"),
         ('[[hooks]]\non = []\nrun = ["x"]', "hooks[1].on  needs at least 1 item"),
         ('[[notifiers]]\nname = "a"\nurl = "b://"\nurl_file = "c"', "give a url or a url_file, not both"),
         ('[[notifiers]]\nname = "a"\nurl = "b://"\nquiet_hours = "22-7"', 'two times of day, like "22:00-07:00"'),
@@ -216,6 +219,23 @@ def test_what_is_no_toml_is_told_with_its_place(tmp_path: Path, text: str, expec
 )
 def test_a_wrong_value_is_told_in_words(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in complaint(tmp_path, text)
+
+
+def test_no_value_of_any_kind_under_any_key_gets_past_as_anything_but_a_sentence(tmp_path: Path) -> None:
+    live = re.sub(r"(?m)^#(?=[\[a-z])", "", example())
+    live = re.sub(r"(?m)^url_file = .*", "", live)
+    rows = live.splitlines()
+    junk = ["true", "-1", "inf", "nan", '"x"', '""', '"a\\u0000b"', "[]", "{}", "[[1]]", "{ name = 1 }", "2020-01-01"]
+    for index, row in enumerate(rows):
+        key = re.match(r"(\w+) = ", row)
+        for value in junk if key else ():
+            text = "\n".join([*rows[:index], f"{key[1] if key else ''} = {value}", *rows[index + 1 :]])
+            message = "0 problems"
+            try:
+                loaded(tmp_path, text)
+            except ConfigError as error:
+                message = str(error)
+            assert " problem" in message, (row, value)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from smartmon.config import tree
 from smartmon.config.problems import Problem
 from smartmon.detectors.settings import PROFILES
 
@@ -18,6 +19,8 @@ def check(given: Mapping[str, Any], base_dirs: Sequence[Path]) -> list[Problem]:
     """Return every problem between fields."""
     return [
         *_profile(given.get("profile")),
+        *_web(("heartbeat_url",), given.get("heartbeat_url")),
+        *_web(("dashboard", "public_url"), tree.get(given, ("dashboard", "public_url"))),
         *_notifiers(_tables(given, "notifiers")),
         *_twice(_tables(given, "runs"), "runs"),
         *_phases(_tables(given, "phases")),
@@ -36,6 +39,12 @@ def _profile(name: Any) -> Iterable[Problem]:
         near = difflib.get_close_matches(name, PROFILES, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else f"; there are {', '.join(PROFILES)}"
         yield Problem(("profile",), f"names no profile{hint}")
+
+
+def _web(path: tree.Path, url: Any) -> Iterable[Problem]:
+    # A variable may hold the whole of it.
+    if isinstance(url, str) and not url.strip().startswith(("http://", "https://", "${")):
+        yield Problem(path, "must start with http:// or https://")
 
 
 def _notifiers(entries: list[Mapping[str, Any]]) -> Iterable[Problem]:
@@ -82,6 +91,8 @@ def _stores(given: Mapping[str, Any], base_dirs: Sequence[Path]) -> Iterable[Pro
         key: Path(given[key]) for key in ("state_dir", "snapshots_dir", "log_dir") if isinstance(given.get(key), str)
     }
     for key, folder in own.items():
+        if "\0" in str(folder):
+            yield Problem((key,), "is no path: it holds a NUL character")
         for base in base_dirs:
             if base.is_relative_to(folder):
                 yield Problem((key,), f"{folder} holds the watched {base}; smartmon must not keep its files around it")

@@ -41,6 +41,8 @@ def _from_file(path: Path) -> tuple[str, str]:
         return "", f"cannot read url_file {shown}: {error.strerror}"
     except UnicodeDecodeError:
         return "", f"url_file {shown} is not text"
+    except ValueError:
+        return "", f"url_file {shown} is no path: it holds a NUL character"
     rows = [row.strip() for row in content.splitlines() if row.strip() and not row.lstrip().startswith("#")]
     if len(rows) != 1:
         return "", f"url_file {shown} must hold one URL on one line (found {len(rows)})"
