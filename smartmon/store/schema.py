@@ -77,7 +77,9 @@ CREATE TABLE events (
 CREATE INDEX event_by_time ON events (at, id);
 CREATE INDEX event_by_run ON events (run_id, at, id);
 CREATE INDEX event_by_kind ON events (kind, at, id);
+CREATE INDEX event_by_run_kind ON events (run_id, kind, at, id);
 CREATE INDEX event_that_matters ON events (at, id) WHERE severity <> 'info';
+CREATE INDEX event_that_matters_by_run ON events (run_id, at, id) WHERE severity <> 'info';
 
 CREATE TABLE incidents (
     id INTEGER PRIMARY KEY,

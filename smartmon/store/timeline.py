@@ -84,18 +84,25 @@ class TimelineTables(Database):
         With `after_id`, the next `limit` ones added after that event instead, in the order in which they were added:
         a follower that goes on from the last id it saw misses none.
         """
-        where, values = _conditions(run_id, kinds, since, min_severity)
         if after_id is not None:
-            where.append("e.id > ?")
-            values.append(after_id)
-        order = "e.at DESC, e.id DESC" if after_id is None else "e.id"
+            where, values = _conditions(run_id, kinds, since, min_severity)
+            # The plus keeps SQLite from walking through all events of a kind to find the few new ones.
+            where = ["e.id > ?", *(f"+{condition}" for condition in where)]
+            return self._events(where, [after_id, *values], "e.id", limit)
+        found: list[EventRow] = []
+        # Kind by kind, each from its index: for several at once SQLite would sort all that there ever were.
+        for kind in dict.fromkeys(kinds) or [None]:
+            where, values = _conditions(run_id, [kind] if kind is not None else [], since, min_severity)
+            found += self._events(where, values, "e.at DESC, e.id DESC", limit)
+        return sorted(found, key=lambda event: (event.at, event.id))[-limit:]
+
+    def _events(self, where: list[str], values: list[Any], order: str, limit: int) -> list[EventRow]:
         rows = self._all(
             f"SELECT {_EVENT} FROM events e LEFT JOIN runs r ON r.id = e.run_id "  # noqa: S608
             f"WHERE {' AND '.join(where) or '1'} ORDER BY {order} LIMIT ?",
             [*values, limit],
         )
-        found = [_event(row) for row in rows]
-        return found if after_id is not None else found[::-1]
+        return [_event(row) for row in rows]
 
     def last_event_id(self) -> int:
         """The id of the event added last, 0 before the first."""
