@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -15,6 +16,7 @@ import typer.main
 from smartmon.cli import app
 from smartmon.config import load
 from smartmon.config.example import example
+from smartmon.detectors.settings import Detectors
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -68,6 +70,35 @@ def test_every_setting_is_described(root: Path) -> None:
     keys = [index for index, line in enumerate(text) if re.match(r"#[a-z_]+ = ", line)]
     assert len(keys) > 60
     assert [text[index] for index in keys if not text[index - 1].startswith("# ")] == []
+
+
+def detectors_table() -> str:
+    """What the README says of each detector: its section, what it is, and the first of its numbers."""
+    rows = ["| kind | fires at | first setting |", "|---|---|---|"]
+    for kind, info in Detectors.model_fields.items():
+        section = info.get_default(call_default_factory=True)
+        key, value = next((key, value) for key, value in section.model_dump(mode="json").items() if key != "enabled")
+        rows.append(f"| `{kind}` | {(info.description or '').rstrip('.')} | `{key} = {json.dumps(value)}` |")
+    return "\n".join(rows)
+
+
+GENERATED = {"detectors": detectors_table}
+"""What may stand in the README between `<!-- generated: NAME -->` and `<!-- end -->`."""
+
+
+def test_the_generated_parts_of_the_readme_are_current() -> None:
+    text = README.read_text(encoding="utf-8")
+
+    def current(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{GENERATED[match[2]]()}\n{match[3]}"
+
+    fresh = re.sub(r"(?s)(<!-- generated: (\w+) -->)\n.*?(<!-- end -->)", current, text)
+    assert not rewritten(README, fresh), "it was stale and has been written anew: commit it"
+
+
+@pytest.mark.parametrize("kind", Detectors.model_fields)
+def test_every_detector_is_in_the_readme(kind: str) -> None:
+    assert kind in README.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)

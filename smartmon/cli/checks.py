@@ -195,7 +195,7 @@ def accelerator() -> Iterator[Line]:
     yield Line("bitsandbytes", "ok", "installed" if found else "not installed; only smartmon[train] uses it")
 
 
-def _nvml() -> Line:
+def _nvml(timeout: float = 15.0) -> Line:
     # In a child: the library keeps the driver open, and a broken driver may hang.
     code = (
         "import json, warnings; warnings.simplefilter('ignore'); import pynvml as n; n.nvmlInit(); "
@@ -203,13 +203,23 @@ def _nvml() -> Line:
         " for i in range(n.nvmlDeviceGetCount())]))"
     )
     try:
-        child = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, timeout=15, check=True)
+        child = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, timeout=timeout, check=True)
         names = [text.clean(name) for name in json.loads(child.stdout)]
     except subprocess.TimeoutExpired:
         return Line("gpu", "warn", "the NVIDIA driver does not answer", "look at nvidia-smi and dmesg")
     except (OSError, ValueError, subprocess.SubprocessError):
         return Line("gpu", "ok", "no NVIDIA driver answers here; runs are watched all the same")
     return Line("gpu", "ok", f"{len(names)} found: {', '.join(names)}" if names else "none found")
+
+
+def hooks(config: Config) -> Iterator[Line]:
+    """Programs of hooks that are not there, or may not be started."""
+    for hook in config.hooks:
+        if shutil.which(hook.run[0]) is None:
+            message = (
+                f"the hook {text.clean(hook.label)} has no program that can be started at {text.clean(hook.run[0])}"
+            )
+            yield Line("hooks", "warn", message, "give its full path, and make it executable with: chmod +x")
 
 
 def units(roots: tuple[Path, ...] | None = None) -> Iterator[Line]:

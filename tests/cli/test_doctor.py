@@ -82,6 +82,56 @@ def test_runs_that_it_would_watch_are_named(base: Path, capsys: pytest.CaptureFi
     assert lines["runs"][0]["message"] == "1 found: one"
 
 
+def test_for_people_each_trouble_is_followed_by_its_fix(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["doctor", "-C", str(base)])
+    rows = capsys.readouterr().out.splitlines()
+    index = next(index for index, row in enumerate(rows) if row.startswith("warn  notifiers"))
+    assert rows[index + 1].split() == [
+        "->",
+        "add",
+        "[[notifiers]]",
+        "to",
+        "the",
+        "config,",
+        "then",
+        "try",
+        "it",
+        "with:",
+        "smartmon",
+        "alerts",
+        "test",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("library", "state", "message"),
+    [
+        (
+            "def nvmlInit(): pass\ndef nvmlDeviceGetCount(): return 2\ndef nvmlDeviceGetHandleByIndex(i): return i\n"
+            "def nvmlDeviceGetName(h): return f'H{h}\\x1b'",
+            "ok",
+            "2 found: H0\\x1b, H1\\x1b",
+        ),
+        ("def nvmlInit(): raise RuntimeError('Driver Not Loaded')", "ok", "no NVIDIA driver answers here"),
+        ("import time\ndef nvmlInit(): time.sleep(60)", "warn", "does not answer"),
+    ],
+)
+def test_a_driver_that_answers_refuses_or_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, state: str, message: str
+) -> None:
+    (tmp_path / "pynvml.py").write_text(library)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    line = checks._nvml(timeout=1)
+    assert (line.state, message in line.message) == (state, True)
+
+
+def test_a_hook_that_cannot_be_started_is_told(base: Path) -> None:
+    (base / "c.toml").write_text('[[hooks]]\non = ["divergence"]\nrun = ["./gone.sh"]\n')
+    (line,) = checks.hooks(load(base / "c.toml", environ={}, cwd=base))
+    assert f"{base}/gone.sh" in line.message
+
+
 def test_too_little_room_fails(base: Path) -> None:
     config = load(environ={}, cwd=base, overrides={"snapshots.min_free_least": 2**60, "snapshots.min_free_most": 2**60})
     disk = [line for line in checks.folders(config) if line.name == "disk"]
