@@ -15,18 +15,15 @@ import structlog
 
 from smartmon.config import Config
 from smartmon.judge import Judge
-from smartmon.monitor.ledger import Ledger
+from smartmon.monitor.ledger import HISTORY_AGE, Ledger
 from smartmon.monitor.watched import Watched
 from smartmon.records import Batch, Observation, StatusReport
 from smartmon.sources import FoundRun, Source
 from smartmon.store import Store
 
-__all__ = ["HISTORY_AGE", "Monitor", "Watched"]
+__all__ = ["Monitor", "Watched"]
 
 log = structlog.get_logger(__name__)
-
-HISTORY_AGE = 600.0
-"""Seconds: rows older than this, of a run seen for the first time, are history and not news (design.md section 3)."""
 
 
 class Monitor:
@@ -91,7 +88,8 @@ class Monitor:
 
     def _apply(self, watched: Watched, taken: Sequence[tuple[Source, Batch]], now: float) -> None:
         for _source, batch in taken:
-            if batch.status is not None:
+            # Logs and Hugging Face states report too, but only the status file has the words that a snapshot keeps.
+            if batch.status is not None and (batch.status.raw or watched.status is None):
                 watched.status = batch.status
         for source, batch in taken:
             for note in batch.notes:

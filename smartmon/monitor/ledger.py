@@ -40,6 +40,8 @@ _CHANGE_EVENTS = {
     Change.ESCALATED: "incident_escalated",
     Change.RESOLVED: "incident_resolved",
 }
+HISTORY_AGE = 600.0
+"""Seconds: rows older than this, of a run seen for the first time, are history and not news."""
 _KEPT_LATEST = 64
 """How many latest values a run's row shows; every one of them has its own series anyway."""
 
@@ -86,7 +88,11 @@ class Ledger:
     def note(self, watched: Watched, source: str, note: Note, now: float) -> None:
         """What a source says about itself."""
         data = {**note.data, "source": source}
-        self._event(watched, note.kind, note.message, at=now, severity=note.severity, data=data)
+        at, step = data.get("at") or now, data.get("step")
+        historic = watched.history and at < now - HISTORY_AGE
+        self._event(
+            watched, note.kind, note.message, at=at, severity=note.severity, step=step, historic=historic, data=data
+        )
         tell = log.info if note.severity is Severity.INFO else log.warning
         tell(f"source.{note.kind}", run=watched.name, source=source, message=note.message)
 
