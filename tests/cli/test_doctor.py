@@ -87,21 +87,7 @@ def test_for_people_each_trouble_is_followed_by_its_fix(base: Path, capsys: pyte
         main(["doctor", "-C", str(base)])
     rows = capsys.readouterr().out.splitlines()
     index = next(index for index, row in enumerate(rows) if row.startswith("warn  notifiers"))
-    assert rows[index + 1].split() == [
-        "->",
-        "add",
-        "[[notifiers]]",
-        "to",
-        "the",
-        "config,",
-        "then",
-        "try",
-        "it",
-        "with:",
-        "smartmon",
-        "alerts",
-        "test",
-    ]
+    assert rows[index + 1].lstrip() == "-> add [[notifiers]] to the config, then try it with: smartmon alerts test"
 
 
 @pytest.mark.parametrize(
