@@ -113,11 +113,10 @@ class Pace:
     def _gap(self, gap: float) -> None:
         if self.skipped < WARM_UP:
             self.skipped += 1
-        elif self.told and self.gaps and gap > 2 * max(self.gaps):
-            pass  # A stall that ended is no pace to get used to.
         elif self.in_phase:
             self.phase_gaps = [*self.phase_gaps[1 - GAPS :], gap]
-        else:
+        elif not self.told:
+            # A stall that ended is no pace to get used to.
             self.gaps = [*self.gaps[1 - GAPS :], gap]
 
     def phase(self, step: int) -> None:
