@@ -30,7 +30,7 @@ class Severity(enum.StrEnum):
 
 
 class RunState(enum.StrEnum):
-    """What a run is doing, in the words of design.md section 2."""
+    """What a run is doing."""
 
     PENDING = "pending"
     RUNNING = "running"

@@ -6,6 +6,7 @@ Nothing heavy is imported here or at the top of a command's file, so that `smart
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Annotated
@@ -67,6 +68,10 @@ def main(argv: list[str] | None = None) -> None:
 
     A closed pipe (`smartmon events list | head`) ends quietly; Ctrl-C exits 130.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # In an ASCII locale a run's name must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=argv, prog_name="smartmon")
     except SmartmonError as error:

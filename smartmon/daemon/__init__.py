@@ -33,7 +33,7 @@ from smartmon.systemd import Notifier
 logger = structlog.get_logger(__name__)
 
 STOP_WITHIN = 4.5
-"""Seconds that the workers get to finish what they are at; design.md allows 5 for the whole exit."""
+"""Seconds that the workers get to finish what they are at; the whole exit takes less than 5."""
 BEAT_EVERY = 10.0
 """Seconds between two rows that tell `smartmon status` that the daemon lives."""
 ONCE_PATIENCE = 60.0

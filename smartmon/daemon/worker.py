@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import structlog
 
+from smartmon.errors import SmartmonError, StoreError
+
 log = structlog.get_logger(__name__)
 
 FRESH = 45.0
@@ -81,5 +83,9 @@ class Worker(threading.Thread):
         if trouble != self._trouble:
             # Told when it starts and when it changes, not on every try.
             self._trouble = trouble
-            log.error("daemon.step_failed", worker=self.name, error=trouble, exc_info=True)
-        return min(_BACKOFF_MOST, 0.5 * 2.0 ** min(self._failures, 8))
+            # A full disk is no bug: its message says all, a traceback would only frighten.
+            log.error(
+                "daemon.step_failed", worker=self.name, error=trouble, exc_info=not isinstance(error, SmartmonError)
+            )
+        most = 5.0 if isinstance(error, StoreError) else _BACKOFF_MOST
+        return min(most, 0.5 * 2.0 ** min(self._failures, 8))
