@@ -1,7 +1,8 @@
 """Incidents: stretches of anomalies of one kind in one run, and who is to be told of them. Pure.
 
-An incident is pending while only info anomalies came, opens at the first warning or critical one, and resolves when its
-metric has been calm for long enough. Info anomalies close before the opening one are counted in and give the first step.
+An incident is pending while only info anomalies came, opens at the first warning or critical one, and resolves when
+its metric has been calm for long enough. Info anomalies close before the opening one are counted in and give the first
+step.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def why(
     if path.is_file():
         name, verdicts = run_name(path), explain(rows(path), settings.judge_settings(), step)
     else:
-        name, observations = _stored(settings, run, step)
+        name, observations = _stored(settings, run)
         verdicts = explain(observations, settings.judge_settings(name), step)
     if not verdicts:
         raise UsageError(f"{clean(run)} has no judged value at step {count(step)}; see which steps it has with: replay")
@@ -58,8 +58,8 @@ def why(
         print(_text(name, step, verdicts))
 
 
-def _stored(settings: Config, run: str, step: int) -> tuple[str, list[Observation]]:
-    """Return the name and the rows of a stored run, up to the last attempt's row at the step."""
+def _stored(settings: Config, run: str) -> tuple[str, list[Observation]]:
+    """Return the name and all rows of a stored run: a later attempt may have come to the step again."""
     from smartmon import queries
     from smartmon.cli.context import open_store
 

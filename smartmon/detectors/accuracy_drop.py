@@ -24,7 +24,7 @@ class AccuracyDrop(Params):
 
     Severity comes from the run's own noise, in points and never less than 1: warning when the drop is `sigmas`
     deviations for two observations (one, where an observation averages ten steps), critical when 20 points or half of
-    the accuracy stay lost for five; else info. Gets wrong: an accuracy over a handful of samples, whose noise is coarse.
+    the accuracy stay lost for five; else info. Gets wrong: an accuracy over a few samples, whose noise is coarse.
     """
 
     enabled: bool = Field(True, description="Whether to look for drops of accuracy.")

@@ -31,10 +31,11 @@ class Divergence(Params):
 
     That plain rule is info: pure noise satisfies it three times in 10,000 points. It is a warning when the median of
     the last three is `min_rise` above the start and 4 deviations above the level before the window. With the noise
-    guard two more rules fire under this name. Sustained: `S = max(0, S + clip(z, -4, 4) - 0.75) >= cusum` and the median of
-    the last five is `level` times the baseline, for 10 or 20 points of a per-step log unless it is half as much again; critical from half as much again, from a fifth after 200 points, or
-    with a gradient spike. Runaway: three times the best level, or 1.5 times the first after halving; critical.
-    Gets wrong: the staircase of a multi-epoch fine-tune, where an epoch's end and a recovery look alike.
+    guard two more rules fire under this name. Sustained: `S = max(0, S + clip(z, -4, 4) - 0.75) >= cusum` while the
+    median of the last five is `level` times the baseline, for 20 points of a per-step log (10 when a fifth up, 1 when
+    half); critical when half up, when a fifth up after 200 points, or with a gradient spike. Runaway: three times the
+    best level, or 1.5 times the first after halving; critical. Gets wrong: the staircase of a multi-epoch fine-tune,
+    where an epoch's end and a recovery look alike.
     """
 
     enabled: bool = Field(True, description="Whether to look for a diverging loss.")

@@ -55,7 +55,7 @@ class Spikes:
         self.earlier = Earlier()
         self.points = 0
         self.before: tuple[int, bool] = (-1, False)
-        """Step of the last firing's row, and whether it stood out of the noise."""
+        """The step under test, and whether the observation before it stood out of the noise."""
         self.stood_out = False
         self.candidates: list[int] = []
         self.peak: tuple[int, float] | None = None
@@ -70,8 +70,8 @@ class Spikes:
         point: Point,
         score: Score,
         *,
-        linear: bool,
-        trace: Trace,
+        linear: bool = False,
+        trace: Trace = None,
     ) -> Firing | None:
         """Test one finite loss and learn it. In linear mode (losses at or below 0) a rise must leave the noise too."""
         if point.step != self.before[0]:

@@ -78,18 +78,18 @@ class Level:
         """How many more values a deviation carried over from another logging interval holds for."""
         self.last_step: int | None = None
         self.last_accepted = False
+        self.log = False
+        """Whether the level is kept in the logarithm."""
         self._cache: tuple[float, float, float, float] | None = None
 
-    @property
-    def log(self) -> bool:
-        """Whether the level is kept in the logarithm."""
-        return not self.plain and self.positive >= min(self.seen, LONG) and self.seen > 0
+    def _is_log(self) -> bool:
+        return not self.plain and self.positive >= min(self.seen, LONG)
 
     def _to(self, value: float) -> float:
         return math.log(value) if self.log else value
 
     def score(self, value: float, interval: float = 1.0) -> Score:
-        """Say where a finite value stands, without learning it; `interval` > 1 widens the noise of a shorter average."""
+        """Say where a finite value stands, without learning it; `interval` > 1 widens a shorter average's noise."""
         n = len(self.us)
         if n < 3 or (self.log and value <= 0):
             return _UNKNOWN
@@ -165,6 +165,7 @@ class Level:
         was_log = self.log
         self.seen += 1
         self.positive = self.positive + 1 if value > 0 else 0
+        self.log = self._is_log()
         self.sample.add(value)
         if self.floor_left:
             self.floor_left -= 1
@@ -270,6 +271,7 @@ class Level:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
         self.seen, self.positive = state["seen"], state["positive"]
+        self.log = self.seen > 0 and self._is_log()
         self.sample.stride, self.sample.seen, self.sample.values = state["sample"]
         self.sample.values = list(self.sample.values)
         self.floor_long, self.floor_left = state["floor"]

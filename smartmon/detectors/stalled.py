@@ -25,7 +25,7 @@ class Stalled(Params):
 
     It goes by steps, not by bytes: a heartbeat thread prints while the loop is wedged. Gaps that hold an evaluation or
     a checkpoint are kept apart and count when the next one is due. Until ten gaps are known it waits `first_step`.
-    Warning at the limit, critical at twice the limit. Gets wrong: the first evaluation of a fast run, whose length is not known.
+    Warning at the limit, critical at twice the limit. Gets wrong: the first evaluation of a fast run, of unknown length.
     """
 
     enabled: bool = Field(True, description="Whether to look for runs that stopped moving.")
@@ -76,6 +76,8 @@ class Pace:
         """Return what the silence until `now` says that was not said before: moments and firings."""
         since = self.last_at if self.last_at is not None else self.began_at
         if since is None or not params.enabled or (self.last_at is None and self.last_step is not None):
+            return []
+        if now - since < min(params.least, params.first_step):
             return []
         limit = self.limit(params)
         found = []

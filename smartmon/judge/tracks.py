@@ -30,7 +30,7 @@ class Cadence:
         self.usual = 0.0
 
     def move(self, step: int) -> tuple[int, float]:
-        """Note an observation; return its distance, and how many times the usual distance has shrunk or grown (or 1)."""
+        """Note an observation; return its distance, and old over new usual distance when that changed (else 1)."""
         diff = 0 if self.last is None else step - self.last
         self.last = step
         if diff <= 0:
