@@ -25,7 +25,7 @@ class Stalled(Params):
 
     It goes by steps, not by bytes: a heartbeat thread prints while the loop is wedged. Gaps that hold an evaluation or
     a checkpoint are kept apart and count when the next one is due. Until ten gaps are known it waits `first_step`.
-    Warning at the limit, critical at twice the limit. Gets wrong: the first evaluation of a fast run, of unknown length.
+    Warning at the limit, critical at twice the limit. Gets wrong: the first evaluation of a fast run.
     """
 
     enabled: bool = Field(True, description="Whether to look for runs that stopped moving.")
