@@ -28,6 +28,8 @@ ALIVE_AGAIN = 20
 """Observations after a crash that say the run is well again."""
 LATE_CLOCK = 600.0
 """Seconds by which a row may be older than its first sight before its clock is not trusted for a stall."""
+VERSION = 1
+"""Of the state: raised when what it holds changes its meaning."""
 MOVING = (RunState.RUNNING, RunState.STALLED)
 
 
@@ -61,7 +63,8 @@ class Judge:
         self.last_step_at: float | None = None
         self.total_steps: int | None = None
         self._forget()
-        if state is not None:
+        # A state that another version wrote is no ground to stand on: begin anew rather than refuse to watch.
+        if state is not None and state.get("version") == VERSION:
             self._restore(stats.decode(dict(state)))
 
     def _forget(self) -> None:
@@ -358,7 +361,7 @@ class Judge:
         plain = {name: getattr(self, name) for name in _PLAIN}
         accuracy = {metric: track.state() for metric, track in self._accuracy.items()}
         state: dict[str, Any] = stats.encode(
-            parts | plain | {"accuracy": accuracy, "latest": self.latest, "version": 1}
+            parts | plain | {"accuracy": accuracy, "latest": self.latest, "version": VERSION}
         )
         return state
 

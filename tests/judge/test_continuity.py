@@ -68,6 +68,10 @@ def test_a_long_run_with_trouble_continues_exactly_from_its_state() -> None:
     assert _story(rows, set(range(0, 300, 3))) == _story(rows, set())
 
 
+def test_a_state_of_another_version_is_not_relied_on() -> None:
+    assert Judge(JudgeSettings(), {"version": 0, "latest": "?"}).latest == {}
+
+
 def test_the_state_is_strict_json_though_the_last_loss_is_nan() -> None:
     judge = Judge(JudgeSettings())
     judge.observe(Observation(1, 0.0, {"loss": math.nan, "grad_norm": -math.inf}, "log"))
