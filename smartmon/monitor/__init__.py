@@ -127,7 +127,7 @@ class Monitor:
         if watched.history:
             with self._store.transaction():
                 self._ledger.findings(watched, watched.judge.end_of_history(now), now)
-                self._ledger.history_read(watched)
+                self._ledger.history_read(watched, now)
                 self._store.save_judge_state(watched.id, watched.judge.state())
             watched.history = False
         return False

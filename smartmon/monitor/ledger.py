@@ -42,6 +42,8 @@ _CHANGE_EVENTS = {
 }
 HISTORY_AGE = 600.0
 """Seconds: rows older than this, of a run seen for the first time, are history and not news."""
+SILENT = 3600.0
+"""Seconds without a step after which a run seen for the first time is not called running."""
 _KEPT_LATEST = 64
 """How many latest values a run's row shows; every one of them has its own series anyway."""
 
@@ -269,6 +271,7 @@ class Ledger:
         for checkpoint in checkpoints:
             name = checkpoint.path.name
             message = f"the trainer saved {text.clean(name)} ({text.size(checkpoint.bytes)} so far)"
+            watched.judge.checkpoint(checkpoint.step)
             self._event(watched, "checkpoint_saved", message, at=now, step=checkpoint.step, data={"path": name})
 
     def flush_keeps(self, watched: Watched) -> None:
@@ -366,8 +369,13 @@ class Ledger:
             data=data,
         )
 
-    def history_read(self, watched: Watched) -> None:
+    def history_read(self, watched: Watched, now: float) -> None:
         """The run's past is known: from here on, what is seen is news."""
         self._store.update_run(watched.id, data={"history_done": True})
+        last = watched.judge.last_step_at
+        if watched.judge.run_state is RunState.RUNNING and last is not None and last < now - SILENT:
+            # Its files say that it runs, and nobody is paged for the past: but it has long been silent.
+            watched.state = RunState.STALLED
+            self._store.update_run(watched.id, state=watched.state.value)
         if watched.rows:
             log.info("history.read", run=watched.name, rows=watched.rows, anomalies=watched.anomalies)
