@@ -21,12 +21,18 @@ POINTER = "database"
 def held(folders: Sequence[Path], database: Path) -> Iterator[None]:
     """Hold the lock of every state folder in `folders` (created when missing) while the body runs.
 
-    The first folder holds the database; each other one gets the one-line file that names it.
-    Raises LockedError when another daemon holds one, StoreError when a folder cannot be written.
+    The first folder holds the database; each other one gets the one-line file that names it, unless its base dir is
+    read-only: that is what `state_dir` is for.
+    Raises LockedError when another daemon holds one, StoreError when the first folder cannot be written.
     """
     with contextlib.ExitStack() as stack:
-        for folder in folders:
-            stack.callback(os.close, _lock(folder))
+        for index, folder in enumerate(folders):
+            try:
+                stack.callback(os.close, _lock(folder))
+            except StoreError:
+                if index == 0:
+                    raise
+                continue
             if folder != database.parent:
                 _point(folder, database)
         yield

@@ -63,3 +63,10 @@ def test_a_state_folder_that_is_a_file_is_explained(tmp_path: Path):
     (tmp_path / "state").write_text("")
     with pytest.raises(StoreError, match="set state_dir"), lock.held([tmp_path / "state"], tmp_path / "x.db"):
         pass
+
+
+def test_a_secondary_folder_that_cannot_be_written_is_done_without(tmp_path: Path):
+    (tmp_path / "base").write_text("no folder can be made in a file")
+    state = tmp_path / "state"
+    with lock.held([state, tmp_path / "base" / ".smartmon"], state / "smartmon.db"):
+        assert (state / "lock").exists()

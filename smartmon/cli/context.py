@@ -36,12 +36,13 @@ def open_store(config: Config, readonly: bool = True) -> Store:
 
     Raises StoreError in plain words when no daemon has run here yet.
     """
+    from smartmon.config import fixed_part
     from smartmon.store import Store
 
     path = database_path(config)
     if not path.is_file():
         base = config.base_dirs[0]
-        if not base.is_dir():
+        if not fixed_part(base).is_dir():
             raise StoreError(f"there is no folder {text.clean(base)}; name the training directory with --base-dir")
         raise StoreError(f"no daemon has run here yet; start one with: smartmon run --base-dir {text.clean(base)}")
     return Store.open(path, readonly=readonly)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from smartmon.config.loading import load
-from smartmon.config.model import MASK, Config
+from smartmon.config.model import MASK, Config, fixed_part
 from smartmon.config.sections import (
     Alerts,
     Dashboard,
@@ -33,5 +33,6 @@ __all__ = [
     "RunEntry",
     "Snapshots",
     "StoreSection",
+    "fixed_part",
     "load",
 ]

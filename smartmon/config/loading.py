@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from smartmon import text
 from smartmon.config import checks, layers, problems, secrets, tree
-from smartmon.config.model import Config
+from smartmon.config.model import Config, fixed_part
 from smartmon.config.problems import Problem
 from smartmon.config.toml_lines import lines
 from smartmon.detectors.settings import PROFILES, apply_profile
@@ -56,7 +56,7 @@ def load(
     listed = given.get("base_dirs", [])
     if isinstance(listed, list) and all(isinstance(item, str) for item in listed):
         complete["base_dirs"] = [str(folder) for folder in dirs]
-    complete.setdefault("state_dir", str(dirs[0] / ".smartmon"))
+    complete.setdefault("state_dir", str(fixed_part(dirs[0]) / ".smartmon"))
     try:
         config = Config.model_validate(complete)
     except ValidationError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import itertools
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,14 @@ from smartmon.errors import ConfigError
 from smartmon.params import Duration, Params
 
 MASK = "**********"
+
+
+def fixed_part(base_dir: Path) -> Path:
+    """Return a base dir itself, or of a pattern such as `/data/*/run` the folder above its first wildcard."""
+    if os.path.lexists(base_dir):
+        return base_dir
+    plain = itertools.takewhile(lambda part: not glob.has_magic(part), base_dir.parts)
+    return Path(*plain)
 
 
 class Config(Params):
@@ -115,7 +126,7 @@ class Config(Params):
 
     def log_dir(self, base_dir: Path) -> Path:
         """Where smartmon's own log goes."""
-        return self.log_root or base_dir / "logs"
+        return self.log_root or fixed_part(base_dir) / "logs"
 
     def run_entry(self, name: str | None) -> RunEntry | None:
         """Return what the config says of the run of this name."""

@@ -27,6 +27,7 @@ from smartmon.monitor import Monitor
 from smartmon.notify.heartbeat import Heartbeat
 from smartmon.notify.redact import Redactor
 from smartmon.outbox import Outbox
+from smartmon.sources.discovery import expand
 from smartmon.store import Store
 from smartmon.systemd import Notifier
 
@@ -55,9 +56,14 @@ class Daemon:
         self._signals = 0
         self._systemd = Notifier(environ)
         self._started_at = clock()
-        self._config = load()
+        self._config = self._loaded()
         self._workers: list[Worker] = []
         self._close_log: Callable[[], None] = lambda: None
+
+    def _loaded(self) -> Config:
+        config = self._load()
+        config.require_secrets()
+        return config
 
     def run(self, *, once: bool = False) -> int:
         """Watch until told to stop, or with `once` until all that is there is read and acted on.
@@ -65,13 +71,15 @@ class Daemon:
         Raises LockedError when another daemon watches one of the base dirs, StoreError when state cannot be kept.
         """
         config = self._config
-        folders = [config.state_dir, *(base / ".smartmon" for base in config.base_dirs[1:])]
+        folders = list(dict.fromkeys([config.state_dir, *(base / ".smartmon" for base in expand(config.base_dirs))]))
         with lock.held(folders, config.database), Store.open(config.database) as store:
             self._set_up_logging(config)
             self._take_signals()
             now = self._clock()
             message = f"smartmon {smartmon.__version__} watches {', '.join(map(str, config.base_dirs))}"
             store.add_event(at=now, kind="daemon_started", message=message)
+            if config.dashboard.enabled:
+                logger.warning("dashboard.missing", message="this version has no web page yet; use: smartmon watch")
             logger.info("daemon.started", version=smartmon.__version__, pid=os.getpid(), once=once)
             try:
                 return self._once(store) if once else self._serve(store)
@@ -183,7 +191,7 @@ class Daemon:
     def _reload_config(self, store: Store, heartbeat: Heartbeat) -> Heartbeat:
         self._systemd.reloading()
         try:
-            config = self._load()
+            config = self._loaded()
             self._refuse_moves(config)
         except ConfigError as error:
             logger.error("config.refused", error=str(error))

@@ -13,13 +13,15 @@ from smartmon.config import Config
 from smartmon.errors import StoreError
 from smartmon.monitor import Monitor, Watched
 from smartmon.records import Severity
-from smartmon.sources.discovery import Discovery
+from smartmon.sources.discovery import Discovery, expand
 from smartmon.store import Store
 from smartmon.watcher import Watcher, network_file_system
 
 log = structlog.get_logger(__name__)
 
 STATUS = frozenset({"status"})
+PRUNE_EVERY = 3600.0
+"""Seconds between two looks for rows that are old enough to forget."""
 MOST_FOLDERS = 64
 """Folders with an inotify watch at once: watchdog runs a thread for each."""
 
@@ -48,6 +50,7 @@ class Watch:
         self._folders: dict[str, list[Watched]] = {}
         own = [config.state_dir, *(config.snapshots_dir(base) for base in config.base_dirs)]
         self._discovery = Discovery(skip=own)
+        self._next_prune = clock() + PRUNE_EVERY
         self._grown = True
         """Whether something long was read since memory was last given back."""
         self._trouble: dict[str, str] = {}
@@ -106,9 +109,19 @@ class Watch:
             self._read(self._monitor.adopt(run, now))
         self._monitor.tick(now)
         self._watch_folders(now)
+        if now >= self._next_prune:
+            self._next_prune = now + PRUNE_EVERY
+            self._prune(now)
         if self._grown and not self._busy:
             self._grown = False
             lean.trim()
+
+    def _prune(self, now: float) -> None:
+        for watched in self._monitor.runs.values():
+            # Its folder is there, so what is known of it is not of the past.
+            self._store.update_run(watched.id, last_seen=now)
+        limits = self._config.store
+        self._store.prune(now, max_age=limits.keep_events_days * 86400, max_events=limits.max_events)
 
     def read_everything(self, stopped: Callable[[], bool]) -> None:
         """Scan once and read on until nothing is left: what `--once` does."""
@@ -152,7 +165,7 @@ class Watch:
         )
 
     def _roots(self) -> set[str]:
-        return {str(base) for base in self._config.base_dirs}
+        return {str(base) for base in expand(self._config.base_dirs)}
 
     def _watch_folders(self, now: float) -> None:
         folders: dict[str, list[Watched]] = {folder: [] for folder in self._roots()}
