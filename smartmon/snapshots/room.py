@@ -1,0 +1,71 @@
+"""How much room there is for snapshots, and how much must stay for the trainer's own next saves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartmon.records import Snapshot
+from smartmon.snapshots.listing import folder_at, list_tree
+from smartmon.text import size
+
+_INODES_LEFT = 1000
+"""Entries that must stay free for everybody else, on file systems that count them and have at least ten times that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What config says about room."""
+
+    min_free_percent: float
+    min_free_least: int
+    min_free_most: int
+    max_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a copy will take."""
+
+    bytes: int
+    files: int
+    largest_checkpoint: int
+    """Twice this must stay free for the trainer's next saves; 0 where they go to another file system."""
+
+
+def most(folder: Path, limits: Limits) -> int:
+    """The most bytes that all snapshots together may take."""
+    if limits.max_bytes is not None:
+        return limits.max_bytes
+    stats = os.statvfs(folder)
+    return stats.f_blocks * stats.f_frsize // 4
+
+
+def lacking(folder: Path, need: Need, limits: Limits) -> str:
+    """Say why a copy into `folder` must not be made for want of room on the disk; empty when it may."""
+    stats = os.statvfs(folder)
+    total, free = stats.f_blocks * stats.f_frsize, stats.f_bavail * stats.f_frsize
+    least = max(int(total * limits.min_free_percent / 100), limits.min_free_least)
+    least = min(least, max(limits.min_free_most, limits.min_free_least))
+    stay = max(least, 2 * need.largest_checkpoint)
+    if free - need.bytes < stay:
+        why = "for the trainer's next saves" if stay > least else "on this disk"
+        return f"the copy takes {size(need.bytes)}, {size(free)} are free, and {size(stay)} must stay free {why}"
+    left = _INODES_LEFT if stats.f_files >= 10 * _INODES_LEFT else 0
+    if stats.f_files and stats.f_favail - need.files < left:
+        return f"the copy takes {need.files} files, and the disk has room for {stats.f_favail} more only"
+    return ""
+
+
+def used(snapshots: Iterable[Snapshot]) -> int:
+    """The bytes that snapshots take together: a file that several of them share counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    for snapshot in snapshots:
+        try:
+            with folder_at(snapshot.path) as root:
+                seen |= {(entry.dev, entry.ino): entry.size for entry in list_tree(root).entries}
+        except OSError:
+            continue
+    return sum(seen.values())
