@@ -35,6 +35,8 @@ logger = structlog.get_logger(__name__)
 
 STOP_WITHIN = 4.5
 """Seconds that the workers get to finish what they are at; the whole exit takes less than 5."""
+READY_WITHIN = 30.0
+"""Seconds that the first look may take before the service manager is told that we watch all the same."""
 BEAT_EVERY = 10.0
 """Seconds between two rows that tell `smartmon status` that the daemon lives."""
 ONCE_PATIENCE = 60.0
@@ -117,7 +119,6 @@ class Daemon:
 
     def _serve(self, store: Store) -> int:
         heartbeat = self._start(store)
-        self._systemd.ready(self._status_line())
         next_row = 0.0
         while not self._stop.is_set():
             now, mono = self._clock(), time.monotonic()
@@ -176,6 +177,11 @@ class Daemon:
         self._workers = list(workers.values())
         for worker in self._workers:
             worker.start()
+        # READY means watching. A first look that cannot be finished (a full disk) must not hold it back for ever.
+        deadline = time.monotonic() + READY_WITHIN
+        while not (watch.scanned.wait(0.05) or self._stop.is_set() or time.monotonic() > deadline):
+            continue
+        self._systemd.ready(self._status_line())
         return Heartbeat(config.heartbeat_url, config.heartbeat_interval)
 
     def _halt(self) -> None:
@@ -209,7 +215,6 @@ class Daemon:
         self._set_up_logging(config)
         heartbeat = self._start(store)
         logger.info("config.reloaded", digest=config.digest())
-        self._systemd.ready(self._status_line())
         return heartbeat
 
     def _refuse_moves(self, config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,8 @@ class Watch:
         self._folders: dict[str, list[Watched]] = {}
         own = [config.state_dir, *(config.snapshots_dir(base) for base in config.base_dirs)]
         self._discovery = Discovery(skip=own)
+        self.scanned = threading.Event()
+        """Set once everything was looked at and the folders are watched: from then on nothing goes unseen."""
         self._next_prune = clock() + PRUNE_EVERY
         self._grown = True
         """Whether something long was read since memory was last given back."""
@@ -109,6 +112,7 @@ class Watch:
             self._read(self._monitor.adopt(run, now))
         self._monitor.tick(now)
         self._watch_folders(now)
+        self.scanned.set()
         if now >= self._next_prune:
             self._next_prune = now + PRUNE_EVERY
             self._prune(now)

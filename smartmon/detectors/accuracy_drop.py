@@ -68,12 +68,13 @@ class Drops:
             return None
         bar = params.sigmas + score.allowance if score.known else max(UNKNOWN_Z, params.sigmas)
         self.stood_out = score.z >= bar
+        count = self.earlier.used(window)
         severity, why = self._severity(point, score, mean)
         self.adopted = self.earlier.refuse(point.step, point.value, window)
         drop = percent_text(mean - point.value)
         message = (
             f"{point.metric} {point.value:.1f} % at step {point.step:,} is {drop} points below "
-            f"the mean of the last values ({mean:.1f} %); {why}."
+            f"the mean of the last {count} values ({mean:.1f} %); {why}."
         )
         if trace is not None:
             trace.append(Verdict("accuracy_drop", point.metric, point.value, mean, limit, True, severity, message))
@@ -93,9 +94,9 @@ class Drops:
             level = stats.median(lost[-LASTING:])
             if level <= mean - 20 or level <= mean / 2:
                 return Severity.CRITICAL, f"it has stayed down for {len(lost)} observations"
-        out = f"{score.z:.1f} deviations below the run's own level"
+        out = f"{score.z:.1f} deviations of the run's own noise"
         if self.stood_out and point.averaged:
-            return Severity.WARNING, f"{out}, and one observation averages many steps"
+            return Severity.WARNING, f"{out}, and each logged value stands for many steps"
         if self.stood_out and self.before[1]:
             return Severity.WARNING, f"{out}, and it lasts"
         return Severity.INFO, f"{out}: " + ("one point so far" if self.stood_out else "within this run's noise")

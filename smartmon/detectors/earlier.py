@@ -34,6 +34,10 @@ class Earlier:
         last = self.accepted[-min(LAST, window) :]
         return sum(value for _, value in last) / len(last)
 
+    def used(self, window: int) -> int:
+        """Return how many values the mean is taken over."""
+        return min(LAST, window, len(self.accepted))
+
     def accept(self, step: int, value: float, window: int) -> None:
         """Learn a value that did not fire."""
         if self.refused:

@@ -89,13 +89,14 @@ class Spikes:
             if trace is not None:
                 trace.append(_verdict(point, score, mean, limit, None))
             return None
+        count = self.earlier.used(window)
         self.earlier.refuse(point.step, point.value, window)
         severity, why = self._severity(point, score)
         percent = 100 * (point.value - mean) / (abs(mean) or 1.0)
         reason = f"loss_spike_{percent_text(percent)}pct"
         message = (
             f"{point.metric} {number(point.value)} at step {point.step:,} is {percent_text(percent)} % above "
-            f"the mean of the last values ({number(mean)}); {why}."
+            f"the mean of the last {count} values ({number(mean)}); {why}."
         )
         if trace is not None:
             trace.append(_verdict(point, score, mean, limit, severity, text=message))
@@ -120,7 +121,7 @@ class Spikes:
             return Severity.WARNING, "the noise guard is off"
         if score.z >= CANDIDATE_Z + score.allowance and not point.held:
             self.candidates = [i for i in self.candidates if i > self.points - TRAIN[1]] + [self.points]
-        out = f"{score.z:.1f} deviations above the run's own level"
+        out = f"{score.z:.1f} deviations of the run's own noise"
         if point.up:
             return Severity.CRITICAL, "and the level stays up"
         if point.held:
@@ -137,7 +138,7 @@ class Spikes:
         tests = (
             (self._huge(score), f"and {score.ratio_long:.1f} times the level"),
             (not score.known and score.ratio_long >= 3 and self.points > 5, "and three times the level"),
-            (self.stood_out and point.averaged, "and one observation averages many steps"),
+            (self.stood_out and point.averaged, "and each logged value stands for many steps"),
             (self.stood_out and self.before[1], "and it lasts"),
             (self.stood_out and point.grad_spike, "and the gradient norm spiked with it"),
             (

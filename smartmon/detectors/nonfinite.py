@@ -91,7 +91,7 @@ class NotNumbers:
             in_row += 1
         persists = in_row >= min(params.persist, RECENT) or (params.persist <= SEVERAL <= sum(self.flags))
         name = _name(point.value)
-        text = f"loss is {name} at step {point.step:,}"
+        text = f"loss is {_shown(name)} at step {point.step:,}"
         if persists:
             text += f", {in_row} in a row" if in_row > 1 else f", {sum(self.flags)} of the last {len(self.flags)}"
         return _firing(point, Severity.CRITICAL if persists else Severity.WARNING, name, text + ".")
@@ -101,7 +101,9 @@ class NotNumbers:
         firing = None
         if not math.isfinite(point.value):
             name = _name(point.value)
-            firing = _firing(point, Severity.CRITICAL, name, f"{point.metric} is {name} at step {point.step:,}.")
+            firing = _firing(
+                point, Severity.CRITICAL, name, f"{point.metric} is {_shown(name)} at step {point.step:,}."
+            )
         _trace(trace, point, firing, params)
         return firing if params.enabled else None
 
@@ -117,7 +119,7 @@ class NotNumbers:
         if bad and loss_finite:
             many = self.grads_in_row >= 5 or (len(self.grads) >= 20 and sum(self.grads) > 0.1 * GRADS)
             name = _name(point.value)
-            text = f"grad_norm is {name} at step {point.step:,} while the loss is finite"
+            text = f"grad_norm is {_shown(name)} at step {point.step:,} while the loss is finite"
             text += (
                 f": {sum(self.grads)} of the last {len(self.grads)}." if many else ": a loss scaler skips such steps."
             )
@@ -136,6 +138,10 @@ class NotNumbers:
 
 def _name(value: float) -> str:
     return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+def _shown(name: str) -> str:
+    return "NaN" if name == "nan" else name.replace("inf", "infinite")
 
 
 def _firing(point: Point, severity: Severity, word: str, text: str) -> Firing:

@@ -169,10 +169,12 @@ class Ledger:
         incident_id = self._store.save_incident(watched.id, change)
         event_id = None
         if change.change in _CHANGE_EVENTS:
+            over = change.change is Change.RESOLVED
+            words = f"{change.kind} since step {change.start_step:,}: {change.resolution or 'over'}"
             event_id = self._event(
                 watched,
                 _CHANGE_EVENTS[change.change],
-                change.message,
+                words if over else change.message,
                 at=change.at,
                 severity=change.severity,
                 step=change.step,
@@ -180,13 +182,14 @@ class Ledger:
                 data={"incident": change.key, "kind": change.kind, "anomalies": change.anomalies},
             )
             if not change.historic:
+                # What was seen stands in the ALERT line above it.
                 log.info(
                     f"incident.{change.change.value}",
                     run=watched.name,
                     kind=change.kind,
                     severity=change.severity.value,
                     step=change.step,
-                    message=change.message,
+                    **({"why": change.resolution} if over else {"reason": change.reason}),
                 )
         run = self._store.run(watched.name)
         assert run is not None
