@@ -2,7 +2,7 @@
 # make test    everything that CI checks: format, lint, types, docs, tests
 # make check   the same without the tests
 # make docs    write config.example.toml anew
-# make bench   the benchmarks
+# make bench   the benchmarks, into benchmarks/RESULTS.md
 # make clean   remove everything that these made
 
 PYTHON ?= python3
@@ -41,7 +41,7 @@ docs: $(VENV)/.stamp-base
 	$(BIN)/smartmon config init --force config.example.toml
 
 bench: $(VENV)/.stamp-dev
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	$(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
