@@ -218,10 +218,9 @@ class Looks:
         """Whether the model folder's own files look as they did `settle` seconds ago."""
         return now - self._look(folder, listing, now, str).since >= self.settle
 
-    def forget(self, keep: Iterable[Path]) -> None:
-        """Forget everything but these: the rest is gone."""
-        wanted = set(keep)
-        self._seen = {path: seen for path, seen in self._seen.items() if path in wanted}
+    def forget_gone(self) -> None:
+        """Forget how things looked that are no longer there."""
+        self._seen = {path: seen for path, seen in self._seen.items() if os.path.lexists(path)}
 
     def _look(self, path: Path, listing: Listing, now: float, problem: Callable[[], str]) -> _Look:
         seen = self._seen.get(path)

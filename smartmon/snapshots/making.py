@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,7 @@ def metadata(
             {"path": str(found.checkpoint.path), "step": found.checkpoint.step, "bytes": found.listing.bytes}
             for found in choice.checkpoints
         ],
+        "checkpoint_files": _checkpoint_files(choice, wanted),
         "source_vanished": vanished,
         "files": sorted(staging.files, key=lambda file: str(file["path"])),
         "skipped": [{"path": skipped.name, "why": skipped.why} for skipped in wanted.skipped],
@@ -203,6 +205,19 @@ def metadata(
         "smartmon_version": smartmon.__version__,
         "host": socket.gethostname(),
     }
+
+
+def _checkpoint_files(choice: Choice, wanted: Contents) -> list[str]:
+    owners = {found.checkpoint.path for found in choice.checkpoints}
+    return sorted(item.target for item in wanted.items if item.owner in owners)
+
+
+def moment_of(told: Mapping[str, Any], otherwise: float) -> float:
+    """The moment that a sealed snapshot is named after."""
+    try:
+        return datetime.fromisoformat(told["created_at"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return otherwise
 
 
 def status_bytes(payload: Mapping[str, Any]) -> bytes:

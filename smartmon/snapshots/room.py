@@ -59,13 +59,20 @@ def lacking(folder: Path, need: Need, limits: Limits) -> str:
     return ""
 
 
-def used(snapshots: Iterable[Snapshot]) -> int:
-    """The bytes that snapshots take together: a file that several of them share counts once."""
-    seen: dict[tuple[int, int], int] = {}
+def shares(snapshots: Iterable[Snapshot]) -> dict[str, int]:
+    """What each snapshot takes: a file that several share counts for the newest, the last that would let it go.
+
+    The snapshots come oldest first, as `scan` gives them.
+    """
+    holders: dict[tuple[int, int], tuple[str, int]] = {}
+    taken: dict[str, int] = {}
     for snapshot in snapshots:
+        taken[snapshot.name] = 0
         try:
             with folder_at(snapshot.path) as root:
-                seen |= {(entry.dev, entry.ino): entry.size for entry in list_tree(root).entries}
+                holders |= {(one.dev, one.ino): (snapshot.name, one.size) for one in list_tree(root).entries}
         except OSError:
             continue
-    return sum(seen.values())
+    for name, size_ in holders.values():
+        taken[name] += size_
+    return taken

@@ -1,0 +1,99 @@
+"""What a request for a snapshot should get, and whether it is worth waiting for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from smartmon.config.sections import Snapshots
+from smartmon.records import Checkpoint
+from smartmon.snapshots.choice import Choice, Wish, choose
+from smartmon.snapshots.layouts import Looks, find_checkpoints, look_at_model
+from smartmon.snapshots.listing import Listing, Skipped
+from smartmon.store import KeepRow, RunRow, Store
+
+PATIENCE = 30.0
+"""Seconds that a snapshot waits for a checkpoint that is being written while there is no other."""
+
+
+@dataclass
+class Effort:
+    """What has been tried for one request; forgotten with the process, as it only spares time."""
+
+    since: float
+    """When the wait for something to stand still began."""
+    changes: int = 0
+    avoid: dict[Path, str] = field(default_factory=dict)
+    """What cannot be had, and why."""
+    best_effort: bool = False
+    """Nothing is waited for any more."""
+
+
+class Wishes:
+    """Looks at runs' checkpoints, and remembers how they looked."""
+
+    def __init__(self, store: Store, settings: Snapshots) -> None:
+        self._store = store
+        self._settings = settings
+        self._looks = Looks(settings.settle)
+        self.largest = 0
+        """Bytes of the largest checkpoint seen so far."""
+
+    def forget_gone(self) -> None:
+        """Forget how things looked that are no longer there."""
+        self._looks.forget_gone()
+
+    def choose(self, keep: KeepRow, run: RunRow, effort: Effort, now: float) -> tuple[Choice, str]:
+        """Return which checkpoints to copy, and what to wait for; empty: copy now."""
+        checkpoints = self._checkpoints(keep, run, effort)
+        later = run.attempt != keep.attempt or (run.step or 0) > keep.step or run.state.ended
+        wish = Wish(
+            step=keep.step,
+            kinds=keep.kinds,
+            severity=keep.severity,
+            onset_step=keep.payload.get("onset_step"),
+            last_good_step=keep.payload.get("last_good_step"),
+            attempt_began=self._began(keep, run),
+            own_step_may_come=not later,
+        )
+        grace_over = now > min(keep.created_at, effort.since) + self._settings.checkpoint_grace
+        choice = choose(wish, checkpoints, self._looks, now)
+        hurry = grace_over if choice.own_step else now > effort.since + self._patience
+        if choice.wait and (hurry or effort.best_effort):
+            choice = choose(replace(wish, best_effort=True), checkpoints, self._looks, now)
+        return choice, choice.wait
+
+    @property
+    def _patience(self) -> float:
+        return PATIENCE + 2 * self._settings.settle
+
+    def _checkpoints(self, keep: KeepRow, run: RunRow, effort: Effort) -> list[Checkpoint]:
+        said = keep.payload.get("checkpoint_dir")
+        found = find_checkpoints(run.path, Path(said) if said else None)
+        self.largest = max([self.largest, *(checkpoint.bytes for checkpoint in found)])
+        return [checkpoint for checkpoint in found if checkpoint.path not in effort.avoid]
+
+    def _began(self, keep: KeepRow, run: RunRow) -> tuple[int, float] | None:
+        """Where and when the attempt began, if there was one before: what is left of that one is not this one's."""
+        if keep.attempt <= 1:
+            return None
+        rows = [row for row in self._store.attempts(run.id) if row.attempt == keep.attempt]
+        return (rows[-1].step, rows[-1].at) if rows else None
+
+    def model(self, keep: KeepRow, run: RunRow, effort: Effort, now: float) -> tuple[Path, Listing, str]:
+        """Return the model's folder, its files that can be copied, and what to wait for."""
+        folder = Path(keep.payload.get("model_dir") or run.path)
+        listing = look_at_model(folder)
+        if not listing.entries:
+            return folder, listing, ""
+        if self._looks.still(folder, listing, now):
+            return folder, _without(listing, {path.name: why for path, why in effort.avoid.items()}), ""
+        if not effort.best_effort and now <= effort.since + self._patience:
+            return folder, listing, "the model's own files must stand still"
+        return folder, _without(listing, {entry.name: "still being written" for entry in listing.entries}), ""
+
+
+def _without(listing: Listing, avoid: dict[str, str]) -> Listing:
+    left_out = tuple(Skipped(entry.name, avoid[entry.name]) for entry in listing.entries if entry.name in avoid)
+    stay = tuple(entry for entry in listing.entries if entry.name not in avoid)
+    return Listing(stay, (*listing.skipped, *left_out))
