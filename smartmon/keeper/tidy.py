@@ -15,6 +15,8 @@ from smartmon.snapshots import folder as folders
 from smartmon.snapshots import room, upkeep
 
 EVERY = 3600.0
+INDEX_EVERY = 60.0
+"""Seconds: people pin and delete by the command line, which has no say over the index."""
 
 
 class Tidy:
@@ -25,6 +27,7 @@ class Tidy:
         self._config = config
         self._beat = beat
         self._next = dict.fromkeys(config.base_dirs, 0.0)
+        self._index_at = 0.0
         self._stuck: dict[Path, float] = {}
         """Snapshots that could not be removed, and when that is tried again."""
 
@@ -34,6 +37,7 @@ class Tidy:
 
     def step(self, now: float) -> bool:
         """Carry out one verdict; False when nothing is to be removed now."""
+        self._index(now)
         for base, at in self._next.items():
             if now < at <= now + EVERY:
                 continue
@@ -42,6 +46,16 @@ class Tidy:
                 return True
             self._next[base] = now + EVERY
         return False
+
+    def _index(self, now: float) -> None:
+        if now < self._index_at <= now + INDEX_EVERY:
+            return
+        self._index_at = now + INDEX_EVERY
+        for base in self._config.base_dirs:
+            try:
+                self._records.index(base)
+            except SnapshotError as error:
+                self._records.warn(str(error), now)
 
     def _doomed(self, base: Path, now: float) -> list[Verdict]:
         folder = self._config.snapshots_dir(base)

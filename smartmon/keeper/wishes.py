@@ -20,13 +20,18 @@ PATIENCE = 30.0
 class Effort:
     """What has been tried for one request; forgotten with the process, as it only spares time."""
 
-    since: float
+    asked: float
+    """When it was first tried."""
+    since: float = 0.0
     """When the wait for something to stand still began."""
     changes: int = 0
     avoid: dict[Path, str] = field(default_factory=dict)
     """What cannot be had, and why."""
     best_effort: bool = False
     """Nothing is waited for any more."""
+
+    def __post_init__(self) -> None:
+        self.since = self.asked
 
 
 class Wishes:
@@ -56,8 +61,11 @@ class Wishes:
             attempt_began=self._began(keep, run),
             own_step_may_come=not later,
         )
-        grace_over = now > min(keep.created_at, effort.since) + self._settings.checkpoint_grace
+        grace_over = now > min(keep.created_at, effort.asked) + self._settings.checkpoint_grace
         choice = choose(wish, checkpoints, self._looks, now)
+        if choice.own_step:
+            # Once the folder is there and whole, it has all the time that it needs to stand still.
+            effort.since = now
         hurry = grace_over if choice.own_step else now > effort.since + self._patience
         if choice.wait and (hurry or effort.best_effort):
             choice = choose(replace(wish, best_effort=True), checkpoints, self._looks, now)

@@ -19,7 +19,7 @@ from pathlib import Path
 from smartmon.errors import LockedError, SnapshotError, UsageError
 from smartmon.records import Snapshot
 from smartmon.snapshots import syscalls
-from smartmon.snapshots.listing import folder_at, remove_tree
+from smartmon.snapshots.listing import folder_at, folder_below, remove_tree
 from smartmon.snapshots.metadata import METADATA, MODEL, PINNED, dumps, read_snapshot
 from smartmon.text import clean
 
@@ -77,10 +77,10 @@ def scan(folder: Path) -> list[Snapshot]:
     except OSError as error:
         raise SnapshotError(f"the snapshots in {clean(folder)} cannot be listed: {error.strerror}") from None
     found = [read_snapshot(folder / name) for name in names]
-    return sorted(found, key=lambda snapshot: (_moment(snapshot), snapshot.name))
+    return sorted(found, key=lambda snapshot: (moment(snapshot), snapshot.name))
 
 
-def _moment(snapshot: Snapshot) -> float:
+def moment(snapshot: Snapshot) -> float:
     """The moment a snapshot was made; of a damaged one what its name says."""
     with contextlib.suppress(ValueError):
         return datetime.fromisoformat(snapshot.created_at).timestamp()
@@ -89,12 +89,15 @@ def _moment(snapshot: Snapshot) -> float:
     return 0.0
 
 
-def choose(snapshots: list[Snapshot], wanted: str) -> Snapshot:
-    """The snapshot of this name, or the only one whose name begins so, or holds it. Raises UsageError."""
+def choose(snapshots: list[Snapshot], wanted: str, *, loose: bool = True) -> Snapshot:
+    """The snapshot of this name, or the only one whose name begins so; if `loose`, the only one whose name holds it.
+
+    Raises UsageError where there is none, or more than one.
+    """
     for matches in (
         [one for one in snapshots if one.name == wanted],
         [one for one in snapshots if one.name.startswith(wanted)],
-        [one for one in snapshots if wanted in one.name],
+        [one for one in snapshots if loose and wanted in one.name],
     ):
         if len(matches) == 1:
             return matches[0]
@@ -150,7 +153,7 @@ def discard(path: Path, folder: Path | None = None) -> Path:
 
 def empty(trash: Path, beat: Callable[[], None] = lambda: None) -> None:
     """Delete what was discarded. Raises SnapshotError; the next sweep tries again."""
-    with _reported(f"cannot delete {clean(trash)}"), folder_at(trash.parent) as parent:
+    with _reported(f"cannot delete {clean(trash)}"), folder_below(trash.parent) as parent:
         remove_tree(parent, trash.name, beat)
 
 

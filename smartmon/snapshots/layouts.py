@@ -14,7 +14,17 @@ from pathlib import Path
 
 from smartmon.records import Checkpoint
 from smartmon.snapshots.complete import Reader, files_problem, folder_problem, read_range
-from smartmon.snapshots.listing import Entry, Listing, Skipped, entry_of, folder_at, kind_of, list_tree, open_below
+from smartmon.snapshots.listing import (
+    Entry,
+    Listing,
+    Skipped,
+    entry_of,
+    folder_at,
+    folder_below,
+    kind_of,
+    list_tree,
+    open_below,
+)
 
 
 def _loose_problem(_step: int, entries: Iterable[Entry], read: Reader) -> str:
@@ -149,16 +159,6 @@ def _files(root: int, names: Sequence[str]) -> Listing:
             elif not stat.S_ISDIR(seen.st_mode):
                 skipped.append(Skipped(name, kind_of(seen.st_mode)))
     return Listing(tuple(entries), tuple(skipped))
-
-
-@contextlib.contextmanager
-def folder_below(path: Path) -> Iterator[int]:
-    """The descriptor of a folder that config or discovery named; a link there was made by the person who runs it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 class Readiness(enum.Enum):

@@ -125,6 +125,16 @@ def folder_at(name: str | Path, parent: int | None = None) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def folder_below(path: Path) -> Iterator[int]:
+    """The descriptor of a folder that config or discovery named; a link there was made by the person who runs it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def open_below(root: int, name: str, flags: int = FILE) -> int:
     """Open the file with the path `name` below `root` without following a link at any step."""
     *folders, last = name.split("/")

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from smartmon.errors import SnapshotError
-from smartmon.snapshots.layouts import folder_below
-from smartmon.snapshots.listing import Entry, open_below
+from smartmon.snapshots.listing import Entry, folder_below, open_below
 from smartmon.snapshots.troubles import ChangedError, VanishedError
 
 _MOST = 1024

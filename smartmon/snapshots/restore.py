@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from smartmon.errors import SnapshotError, UsageError
 from smartmon.records import Snapshot, SnapshotState
 from smartmon.snapshots import syscalls
 from smartmon.snapshots.copying import Copier
-from smartmon.snapshots.listing import folder_at, list_tree, open_below, remove_tree
+from smartmon.snapshots.listing import folder_at, folder_below, list_tree, open_below, remove_tree
 from smartmon.snapshots.metadata import MODEL
 from smartmon.text import clean, size
 
@@ -51,7 +52,7 @@ def restore(
             f"{clean(snapshot.name)} cannot be restored to {clean(destination)}: {error.strerror}; nothing was changed"
         ) from None
     finally:
-        with folder_at(destination.parent) as parent:
+        with contextlib.suppress(OSError), folder_below(destination.parent) as parent:
             remove_tree(parent, staged.name)
     root = destination if checkpoint_only else destination / MODEL
     names = dict.fromkeys(Path(str(one["path"])).name for one in snapshot.metadata.get("checkpoints", ()))

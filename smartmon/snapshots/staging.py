@@ -17,7 +17,7 @@ from smartmon.records import Json
 from smartmon.snapshots import names, syscalls
 from smartmon.snapshots.copying import Copier, ShorterError
 from smartmon.snapshots.folder import PARTIAL, discard, empty, locked, replace, write
-from smartmon.snapshots.listing import folder_at, remove_tree
+from smartmon.snapshots.listing import folder_below, remove_tree
 from smartmon.snapshots.metadata import METADATA, dumps
 from smartmon.snapshots.pins import Item, Pins, check
 from smartmon.snapshots.troubles import DISK, ChangedError, NoRoomError
@@ -59,7 +59,7 @@ class Staging:
         if self._lock >= 0:
             os.close(self._lock)
         # What cannot be deleted now, the next sweep deletes; the reason for being here matters more.
-        with contextlib.suppress(OSError), folder_at(self.folder) as parent:
+        with contextlib.suppress(OSError), folder_below(self.folder) as parent:
             remove_tree(parent, self.path.name)
 
     def add(self, pins: Pins, item: Item, held: Held, *, hard_links: bool = False) -> None:

@@ -1,0 +1,167 @@
+"""How snapshots, plans for them and comparisons of them are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smartmon.cli.output import table
+from smartmon.records import Snapshot
+from smartmon.retention import Action, Verdict
+from smartmon.text import clean, count, number, size
+
+_ROW = (
+    *("name", "run", "created_at", "reason", "step", "loss", "accuracy", "checkpoint_step", "bytes", "pinned"),
+    *("attempt", "has_weights", "problem"),
+)
+_FILES_SHOWN = 40
+
+
+def row(one: Snapshot) -> dict[str, Any]:
+    """A snapshot as `snapshots list --json` has it."""
+    plain = {key: getattr(one, key) for key in _ROW}
+    triggers = list(one.triggers)
+    return plain | {
+        "path": str(one.path),
+        "triggers": triggers,
+        "severity": one.severity.value,
+        "state": one.state.value,
+    }
+
+
+def listing(found: Sequence[Snapshot]) -> str:
+    """A table whose rows fit 80 columns; each name has a line of its own above its row, to be copied whole."""
+    rows = [
+        (
+            one.run or "-",
+            count(one.step),
+            number(one.loss),
+            count(one.checkpoint_step),
+            size(one.bytes) if one.has_weights else "-",
+            one.severity.value if one.run else "-",
+            state(one),
+        )
+        for one in found
+    ]
+    head, *lines = table(
+        ["run", "step", "loss", "checkpoint", "size", "severity", "state"],
+        [(_cut(cells[0]), *cells[1:]) for cells in rows],
+        right=frozenset({1, 2, 3, 4}),
+    ).splitlines()
+    body = [part for one, line in zip(found, lines) for part in (clean(one.name), f"  {line}")]
+    return "\n".join([f"  {head}", *body])
+
+
+def _cut(run: str, most: int = 20) -> str:
+    shown = clean(run)
+    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
+
+
+def state(one: Snapshot) -> str:
+    """The state, and what else decides how long it stays."""
+    slim = one.metadata.get("slimmed_at") is not None
+    return one.state.value + (", pinned" if one.pinned else "") + (", weights given up" if slim else "")
+
+
+def details(one: Snapshot) -> str:
+    """Everything about one snapshot, a fact a line."""
+    data = one.metadata
+    facts = [
+        ("name", one.name),
+        ("path", one.path),
+        ("state", state(one) + (f": {one.problem}" if one.problem else "")),
+        ("run", f"{one.run}, attempt {one.attempt}"),
+        ("made", one.created_at),
+        ("why", f"{', '.join(one.triggers)} ({one.severity.value})"),
+        ("step", count(one.step)),
+        ("checkpoint", _checkpoint(one)),
+        *((key.replace("_", " "), number(data.get(key))) for key in ("loss", "accuracy", "learning_rate", "grad_norm")),
+        ("loss before", ", ".join(number(value) for value in data.get("loss_history") or ()) or "-"),
+        ("best loss", f"{number(data.get('best_loss'))} at step {count(data.get('best_loss_step'))}"),
+        ("size", f"{size(one.bytes)} ({data.get('copy_method', '-')})"),
+    ]
+    lines = [f"{name:<14}{clean(value)}" for name, value in facts]
+    for anomaly in data.get("anomalies") or ():
+        lines.append(f"{'':<14}{clean(anomaly.get('message', ''))}")
+    files = data.get("files") or ()
+    lines += ["", *(f"{size(file['bytes']):>10}  {clean(file['path'])}" for file in files[:_FILES_SHOWN])]
+    if len(files) > _FILES_SHOWN:
+        lines.append(f"{'':>10}  ... and {len(files) - _FILES_SHOWN} more")
+    lines += [f"{'left out':>10}  {clean(one['path'])}: {clean(one['why'])}" for one in data.get("skipped") or ()]
+    return "\n".join(lines)
+
+
+def _checkpoint(one: Snapshot) -> str:
+    if one.checkpoint_step is None:
+        return "none: the trainer had saved none"
+    age = one.metadata.get("checkpoint_age_steps")
+    good = one.metadata.get("last_good_checkpoint_step")
+    told = f"step {count(one.checkpoint_step)}"
+    if isinstance(age, int) and age:
+        told += f", {count(abs(age))} steps {'before' if age > 0 else 'after'} the anomaly"
+    return told + (f"; last good: step {count(good)}" if good is not None and good != one.checkpoint_step else "")
+
+
+def plan(verdicts: Sequence[Verdict], dry_run: bool, failed: Mapping[str, str]) -> str:
+    """A plan, or what was done of it: each snapshot with every reason."""
+    if not verdicts:
+        return "no snapshots yet"
+    words = {
+        Action.KEEP: "keep",
+        Action.SLIM: "give up the weights of" if dry_run else "gave up the weights of",
+        Action.REMOVE: "remove" if dry_run else "removed",
+    }
+    lines = []
+    for verdict in verdicts:
+        name = verdict.snapshot.name
+        done = f"could not remove ({failed[name]})" if name in failed else words[verdict.action]
+        lines += [f"{clean(done)} {clean(name)}", *(f"    {clean(reason)}" for reason in verdict.reasons)]
+    freed = sum(one.snapshot.bytes for one in _changed(verdicts) if one.snapshot.name not in failed)
+    changed = len(_changed(verdicts)) - len(failed)
+    verb = "would free" if dry_run else "freed"
+    return "\n".join([*lines, f"{changed} of {len(verdicts)} snapshots: {verb} up to {size(freed)}"])
+
+
+def plan_json(verdicts: Sequence[Verdict], dry_run: bool, failed: Mapping[str, str]) -> dict[str, Any]:
+    """The same as JSON; a dry run and a real one differ in `dry_run` and `failed` only."""
+    told: dict[str, Any] = {"dry_run": dry_run, "keep": [], "slim": [], "remove": [], "failed": dict(failed)}
+    for verdict in verdicts:
+        one = verdict.snapshot
+        entry = {"name": one.name, "run": one.run, "bytes": one.bytes, "reasons": list(verdict.reasons)}
+        told[verdict.action.value].append(entry)
+    return told
+
+
+def _changed(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    return [verdict for verdict in verdicts if verdict.action is not Action.KEEP]
+
+
+def comparison(found: Mapping[str, Any]) -> str:
+    """Two snapshots side by side."""
+    first, second = found["a"], found["b"]
+    facts = [(key.replace("_", " "), _shown(first[key]), _shown(second[key]), "") for key in first if key != "name"]
+    numbers = [
+        (key.replace("_", " "), number(pair["a"]), number(pair["b"]), _signed(pair["difference"]))
+        for key, pair in found["numbers"].items()
+    ]
+    settings = [(key, _shown(pair["a"]), _shown(pair["b"]), "") for key, pair in found["parameters"].items()]
+    parts = [
+        f"A  {clean(first['name'])}",
+        f"B  {clean(second['name'])}",
+        "",
+        table(["", "A", "B", "B - A"], [*numbers, *facts, *settings]),
+        "",
+    ]
+    files = found["files"]
+    parts.append(f"files: {len(files['same'])} the same, {len(files['different'])} different")
+    for key, words in (("different", "different"), ("only_a", "only in A"), ("only_b", "only in B")):
+        parts += [f"  {words}: {clean(name)}" for name in files[key][:_FILES_SHOWN]]
+    return "\n".join(parts)
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else _cut(str(value), 30)
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.4g}"
