@@ -26,7 +26,7 @@ $(VENV)/.stamp-dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.stamp-base
 
 demo: $(VENV)/.stamp-base
-	@$(BIN)/python -m smartmon.demo
+	@$(BIN)/smartmon demo
 
 test: check
 	$(BIN)/python -m pytest -q

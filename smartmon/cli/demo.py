@@ -24,6 +24,6 @@ def demo(
 
     Example: smartmon demo --dir /tmp/demo
     """
-    from smartmon.demo import run
+    from smartmon.demo.play import run
 
     run(folder, pace, lambda line: print(line, flush=True))

@@ -20,7 +20,7 @@ LOG_EVERY = 10
 EVAL_EVERY = SAVE_EVERY = 250
 KEEP = 2
 """`save_total_limit`: the trainer's own rotation, which will have deleted every healthy checkpoint by the end."""
-SPIKE = range(1210, 1250)
+SPIKE = range(1210, 1230)
 DROP = range(1800, 1870)
 DIVERGES, NAN_FROM, CRASH = 2560, 2760, 2860
 WEIGHTS = 512 * 1024
