@@ -120,7 +120,7 @@ class Shift:
         if not point.guard:
             severity, why = Severity.CRITICAL, "the noise guard is off"
         elif self.open is Severity.CRITICAL:
-            severity, why = Severity.CRITICAL, "and the level stays up"
+            severity, why = Severity.CRITICAL, "the level stays up"
         elif not point.held and end - start >= params.min_rise * abs(start) and start != 0:
             z = level.before(start_step, end)
             if z >= 4:

@@ -123,7 +123,7 @@ class Spikes:
             self.candidates = [i for i in self.candidates if i > self.points - TRAIN[1]] + [self.points]
         out = f"{score.z:.1f} deviations of the run's own noise"
         if point.up:
-            return Severity.CRITICAL, "and the level stays up"
+            return Severity.CRITICAL, "the level stays up"
         if point.held:
             if score.ratio_long >= 3 and self.points > 5:
                 return Severity.WARNING, "three times the level"
