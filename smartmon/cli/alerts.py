@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -137,20 +138,15 @@ def list_(
     if not rows:
         print("no messages" + (f" that are {' or '.join(state)}" if state else " yet"))
         return
-    head = ("ID", "TIME", "STATE", "TO", "TRIES", "WHAT", "WHY")
-    lines = [
-        (
-            row.id,
-            clock(row.created_at),
-            row.state,
-            row.notifier,
-            row.attempts,
-            _title(row),
-            redactor.clean(row.last_error) or _waiting(row),
-        )
-        for row in rows
-    ]
-    print(table(head, lines, right=frozenset({4})))
+    head = ("ID", "TIME", "STATE", "TRIES", "TO")
+    lines = [(row.id, clock(row.created_at), row.state, row.attempts, row.notifier) for row in rows]
+    first, *shown = table(head, lines, right=frozenset({3})).split("\n")
+    print(first)
+    for row, line in zip(rows, shown):
+        print(line)
+        # What and why are as long as they are: below, so that the table fits a terminal.
+        for below in filter(None, (_title(row), redactor.clean(row.last_error) or _waiting(row))):
+            print(textwrap.fill(clean(below), 80, initial_indent="  ", subsequent_indent="    "))
 
 
 def _title(row: DeliveryRow) -> str:

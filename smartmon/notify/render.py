@@ -251,7 +251,7 @@ def message(facts: Facts) -> Message:
         told = _meanwhile(change) or _now(facts)
         lines += [_expected(change), *_last_words(change), _since(facts), told]
     if change.change in (Change.OPENED, Change.ESCALATED):
-        lines.append(words.ADVICE.get(change.kind, ""))
+        lines.append(words.advice(change.kind, change.severity))
     if change.change is Change.SUMMARY:
         lines.append("smartmon met this run only now; this is what was already wrong.")
     lines += [kept_line(facts.kept), *_next(facts), _link(facts), *_suppressed(facts)]

@@ -32,6 +32,18 @@ ADVICE = {
 }
 """One sentence by kind, for a message that opens or escalates."""
 
+CRITICAL_ADVICE = {
+    "loss_spike": "This is no single bad batch: unless it falls soon, go back to a checkpoint from before.",
+    "accuracy_drop": "It does not come back by itself: go back to a checkpoint from before.",
+}
+"""The same where the severity is critical, for kinds that say something else then."""
+
+
+def advice(kind: str, severity: Severity) -> str:
+    """One sentence on what to make of it; empty for a kind that nobody wrote one for."""
+    graver = CRITICAL_ADVICE.get(kind) if severity is Severity.CRITICAL else None
+    return graver or ADVICE.get(kind, "")
+
 
 def words(kind: str) -> str:
     """`loss_spike` as `loss spike`."""
