@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from smartmon.errors import ConfigError
+from smartmon.params import duration_text
 from smartmon.records import Snapshot, SnapshotState
 from smartmon.text import duration, size
 
@@ -131,7 +132,7 @@ def _verdict(
         kind, within = policy.within(trigger)
         # A best model's weights are the business of keep_best_weights, else they would stay for as long as a run lasts.
         if within and age <= within and not _is_best(trigger):
-            reasons.append(f"{kind} within {duration(within)} of the newest of its run")
+            reasons.append(f"{kind} within {duration_text(within)} of the newest of its run")
     if one in best:
         return _best_verdict(one, policy, best.index(one), age, reasons)
     if reasons:
@@ -163,7 +164,7 @@ def _best_verdict(one: Snapshot, policy: Policy, place: int, age: float, reasons
         reasons.append("a best model of its run, kept as history")
     kind, within = policy.within(BEST)
     if within and age <= within:
-        reasons.append(f"{BEST if kind == 'default' else kind} within {duration(within)} of the newest of its run")
+        reasons.append(f"{BEST if kind == 'default' else kind} within {duration_text(within)} of the newest of its run")
     if not reasons:
         return Verdict(one, Action.REMOVE, (f"not one of the {policy.keep_best} best models of its run",))
     action = Action.SLIM if one.has_weights else Action.KEEP

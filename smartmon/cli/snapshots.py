@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="A snapshot's name, or any unambiguous part of it.")]
 
 
+GROUP_HELP = "The checkpoints that were kept.\n\nExample: smartmon snapshots list --base-dir ~/train"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="The checkpoints that were kept.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help=GROUP_HELP, no_args_is_help=True, rich_markup_mode=None)
     for name, command in (
         ("list", list_snapshots),
         ("show", show),
@@ -56,6 +59,7 @@ def list_snapshots(
     """
     from smartmon.cli import snapshot_text
     from smartmon.cli.output import print_json
+    from smartmon.text import clean
 
     settings = _settings(base_dir, config)
     found = _matching(_scan(settings), run, kind or (), since)[-limit:]
@@ -65,7 +69,7 @@ def list_snapshots(
         print(snapshot_text.listing(found))
     else:
         where = ", ".join(str(settings.snapshots_dir(base)) for base in settings.base_dirs)
-        print(f"no snapshot in {snapshot_text.clean(where)}" + (" is like that" if run or kind or since else " yet"))
+        print(f"no snapshot in {clean(where)}" + (" is like that" if run or kind or since else " yet"))
     _complain(found)
 
 

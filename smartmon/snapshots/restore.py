@@ -14,7 +14,7 @@ from smartmon.records import Snapshot, SnapshotState
 from smartmon.snapshots import syscalls
 from smartmon.snapshots.copying import Copier
 from smartmon.snapshots.listing import folder_at, folder_below, list_tree, open_below, remove_tree
-from smartmon.snapshots.metadata import MODEL
+from smartmon.snapshots.metadata import MODEL, PINNED
 from smartmon.text import clean, size
 
 
@@ -110,7 +110,7 @@ def _copy_tree(snapshot: Snapshot, staged: Path, checkpoint_only: bool, copier: 
 def _wanted(snapshot: Snapshot, names: list[str], checkpoint_only: bool) -> Iterator[tuple[str, str]]:
     """Yield (name in the snapshot, name at the destination)."""
     if not checkpoint_only:
-        yield from ((name, name) for name in names)
+        yield from ((name, name) for name in names if name != PINNED)
         return
     owned = snapshot.metadata.get("checkpoint_files") or ()
     yield from ((name, name.removeprefix(f"{MODEL}/")) for name in names if name in owned)

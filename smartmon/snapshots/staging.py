@@ -80,10 +80,7 @@ class Staging:
         if own is not None and _linked(own, target) and target.lstat().st_size == item.entry.size:
             return LINK
         target.unlink(missing_ok=True)
-        # Through the descriptor: whatever has the name by now, this is the file that was looked at.
-        if hard_links and _linked(Path(f"/proc/self/fd/{source}"), target, follow=True):
-            return HARD_LINK
-        return ""
+        return HARD_LINK if hard_links and _linked_open(source, target) else ""
 
     def _copy(self, item: Item, source: int, target: Path) -> str:
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
@@ -142,9 +139,20 @@ def publish(path: Path, metadata: dict[str, Json], at: float, reasons: list[str]
     raise SnapshotError(f"there are {_TWINS} snapshots called {clean(name)} already")
 
 
-def _linked(source: Path, target: Path, *, follow: bool = False) -> bool:
+def _linked(source: Path, target: Path) -> bool:
     try:
-        os.link(source, target, follow_symlinks=follow)
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _linked_open(source: int, target: Path) -> bool:
+    """Link an open file: whatever has its name by now, this is the one that was looked at."""
+    try:
+        # With a folder's descriptor Python calls linkat(2), which alone can follow the kernel's link to the file.
+        with folder_below(Path("/proc/self/fd")) as descriptors:
+            os.link(str(source), target, src_dir_fd=descriptors, follow_symlinks=True)
     except OSError:
         return False
     return True
