@@ -41,13 +41,13 @@ def test_polling_alone_sees_the_final_state(tmp_path: Path):
 
 
 def rows(first: int, last: int) -> list[dict[str, object]]:
-    """Log rows with a spike every 400 steps that lasts three rows, from the step alone."""
+    """Log rows with a spike every 120 steps that lasts two rows, from the step alone."""
     noise = random.Random(1)
     levels = [1.0 + noise.random() / 50 for _ in range(last + 1)]
     return [
         {
             "step": step * 10,
-            "loss": levels[step] * (1.9 if step % 40 in (20, 21, 22) else 1.0),
+            "loss": levels[step] * (1.9 if step % 12 in (6, 7) else 1.0),
             "timestamp": time.time(),
         }
         for step in range(first, last + 1)
@@ -67,11 +67,11 @@ def test_a_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path):
         def train() -> None:
             for step in range(1, 401):
                 if step % 20 == 1:
-                    run.checkpoint(step * 10, size=200_000)
+                    run.checkpoint(step * 10, size=3_000_000)
                     for old in sorted(run.model.glob("checkpoint-*"), key=os.path.getmtime)[:-3]:
                         shutil.rmtree(old, ignore_errors=True)
                 run.log(rows(step, step))
-                training.wait(0.2)
+                training.wait(0.1)
 
         trainer = threading.Thread(target=train)
         daemon.start()
