@@ -187,6 +187,14 @@ class TestHeld:
         world.keeper.sweep(world.now)
         assert world.keep(keep).state == "held"
 
+    def test_one_whose_request_is_lost_is_published(self, world: World):
+        write_checkpoint(world.model, 100)
+        keep = world.ask(100, "best_model_loss_0.6", severity="info", hold=True)
+        world.work()
+        world.store.update_keep(keep, state="dropped")
+        world.keeper.sweep(world.now)
+        assert world.only.checkpoint_step == 100
+
 
 def test_a_published_snapshot_whose_request_was_not_marked_is_not_made_twice(world: World):
     write_checkpoint(world.model, 100)

@@ -69,8 +69,9 @@ class Keeper:
                 self._records.warn(str(error), now)
                 continue
             self._undigested.extend(one for one in snapshots if one.has_weights and _lacks_digests(one))
-        for keep in self._store.keeps(states=UNDONE):
+        for keep in self._store.keeps(states=("copying",)):
             self._recover(keep, now)
+        self._held.publish_orphans(now)
 
     def keep_one(self, now: float) -> bool:
         """Do one unit of work; False when there is none now."""

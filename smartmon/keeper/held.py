@@ -43,6 +43,21 @@ class Held:
                 return True
         return False
 
+    def publish_orphans(self, now: float) -> None:
+        """Publish what was held for a request that the database no longer knows: it is still the best there was."""
+        known = {keep.uid for keep in self._store.keeps(states=("held", "copying"))}
+        for base in self._config.base_dirs:
+            for place in sorted(self._config.snapshots_dir(base).glob(f"{HELD}*")):
+                try:
+                    told = read_json(place / METADATA)
+                    # A snapshots dir may be shared: what another base dir's daemon holds is its own business.
+                    if told.get("request") not in known and told.get("base_dir") == str(base):
+                        path = publish(place, told, moment_of(told, now), [str(one) for one in told["triggers"]])
+                        self._records.warn(f"published {path.name}, which was held for a request that is lost", now)
+                        self._records.index(base)
+                except (DamagedError, SnapshotError, KeyError, TypeError) as error:
+                    self._records.warn(f"a held snapshot cannot be published: {error}", now)
+
     def _over(self, keep: KeepRow, run: RunRow) -> bool:
         if run.state.ended or run.attempt != keep.attempt:
             return True

@@ -45,6 +45,8 @@ class Tidy:
                 self._carry_out(base, verdict, now)
                 return True
             self._next[base] = now + EVERY
+            for trouble in folders.sweep(self._config.snapshots_dir(base), self._beat):
+                self._records.warn(trouble, now)
         return False
 
     def _index(self, now: float) -> None:

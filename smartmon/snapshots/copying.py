@@ -62,14 +62,15 @@ class Copier:
         else:
             syscalls.reserve(target, size)
         method = KERNEL
+        writeback = syscalls.Writeback(target)
         for offset, length in extents:
-            done = self._kernel(source, target, offset, length) if method == KERNEL else 0
+            done = self._kernel(source, target, offset, length, writeback) if method == KERNEL else 0
             if done < length:
                 method = BUFFER
-                self._buffer(source, target, offset + done, length - done)
+                self._buffer(source, target, offset + done, length - done, writeback)
         return method
 
-    def _kernel(self, source: int, target: int, offset: int, length: int) -> int:
+    def _kernel(self, source: int, target: int, offset: int, length: int, writeback: syscalls.Writeback) -> int:
         """Return how much was copied; less than `length` where the kernel cannot do this between these files."""
         done = 0
         while done < length:
@@ -83,9 +84,10 @@ class Copier:
             if not part:
                 return done
             done += part
+            writeback.reached(offset + done)
         return done
 
-    def _buffer(self, source: int, target: int, offset: int, length: int) -> None:
+    def _buffer(self, source: int, target: int, offset: int, length: int, writeback: syscalls.Writeback) -> None:
         buffer = memoryview(bytearray(min(CHUNK, length)))
         while length > 0:
             self.alive()
@@ -96,6 +98,7 @@ class Copier:
             while written < part:
                 written += os.pwrite(target, buffer[written:part], offset + written)
             offset, length = offset + part, length - part
+            writeback.reached(offset)
 
 
 def data_extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

@@ -91,7 +91,8 @@ def list_tree(root: int, prefix: str = "") -> Listing:
 
 def _walk(folder: int, prefix: str, depth: int, entries: list[Entry], skipped: list[Skipped]) -> None:
     with os.scandir(folder) as found:
-        names = sorted(entry.name for entry in found)
+        # NFS keeps a deleted file under such a name for as long as we hold it open: it is deleted all the same.
+        names = sorted(entry.name for entry in found if not entry.name.startswith(".nfs"))
     for name in names:
         shown = prefix + name
         with contextlib.suppress(FileNotFoundError):
