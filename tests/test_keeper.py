@@ -95,6 +95,7 @@ def test_the_wait_for_a_torn_checkpoint_ends(world: World):
     world.ask(100)
     world.work(60)
     assert world.only.state is SnapshotState.NO_CHECKPOINT
+    assert "no trainer_state.json" in world.events("snapshot_created")[0]
 
 
 def test_a_torn_newest_checkpoint_gives_way_to_the_one_before(world: World):

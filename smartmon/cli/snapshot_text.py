@@ -93,7 +93,7 @@ def details(one: Snapshot) -> str:
 
 def _checkpoint(one: Snapshot) -> str:
     if one.checkpoint_step is None:
-        return "none: the trainer had saved none"
+        return "none: " + (one.metadata.get("note") or "the trainer had saved none")
     age = one.metadata.get("checkpoint_age_steps")
     good = one.metadata.get("last_good_checkpoint_step")
     told = f"step {count(one.checkpoint_step)}"

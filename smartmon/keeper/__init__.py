@@ -193,7 +193,7 @@ class Keeper:
         names = ", ".join(text.clean(found.checkpoint.path.name) for found in choice.checkpoints)
         note = f"copying {names or 'the model files'} ({text.size(wanted.bytes)})"
         self._store.update_keep(keep.id, state="copying", note=note)
-        request = _request(keep, run, now)
+        request = _request(keep, run, now, effort.note(choice))
         with Staging(folder, self._copier) as staging, idle_io():
             told = making.make(
                 staging, request, choice, wanted, held=own, made_at=now, hard_links=self._settings.hard_links
@@ -203,8 +203,7 @@ class Keeper:
                 self._records.held(keep, run)
                 return
             path = publish(staging.path, told, request.at, list(request.reasons))
-        instead = [f"{text.clean(owner.name)} {why}" for owner, why in effort.avoid.items()]
-        self._records.done(keep, run, path, told, now, instead="; ".join(instead))
+        self._records.done(keep, run, path, told, now)
         self._undigested.append(read_snapshot(path))
         self._tidy.due(run.base_dir)
 
@@ -224,7 +223,7 @@ class Keeper:
         return True
 
 
-def _request(keep: KeepRow, run: RunRow, now: float) -> making.Request:
+def _request(keep: KeepRow, run: RunRow, now: float, note: str) -> making.Request:
     # A row may carry any time at all; a snapshot that is dated in the future would never be removed.
     at = keep.created_at if 0 < keep.created_at <= now else now
     return making.Request(
@@ -237,7 +236,7 @@ def _request(keep: KeepRow, run: RunRow, now: float) -> making.Request:
         reasons=keep.reasons,
         severity=keep.severity,
         incident_keys=keep.incident_keys,
-        payload={**keep.payload, "run_path": str(run.path), "base_dir": str(run.base_dir)},
+        payload={**keep.payload, "run_path": str(run.path), "base_dir": str(run.base_dir), "note": note},
     )
 
 

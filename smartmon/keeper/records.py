@@ -43,14 +43,12 @@ class Records:
             keys[names.get(incident.run_id, "")].add(incident.key)
         return dict(keys)
 
-    def done(
-        self, keep: KeepRow, run: RunRow, path: Path, told: Mapping[str, Json], now: float, *, instead: str = ""
-    ) -> None:
+    def done(self, keep: KeepRow, run: RunRow, path: Path, told: Mapping[str, Json], now: float) -> None:
         """A snapshot is published."""
         step, size = told.get("checkpoint_step"), text.size(told.get("bytes") or 0)
-        what = f"checkpoint of step {step}" if step is not None else "no checkpoint, as there is none"
+        what = f"checkpoint of step {step}" if step is not None else "no checkpoint"
         gone = "; its trainer has deleted it since" if told.get("source_vanished") else ""
-        message = f"kept {path.name}: {what}, {size}{gone}" + (f" ({instead})" if instead else "")
+        message = f"kept {path.name}: {what}, {size}{gone}" + (f" ({told['note']})" if told.get("note") else "")
         shown = ("checkpoint_step", "checkpoint_age_steps", "bytes", "copy_method", "state", "reason")
         data = {"name": path.name, "path": str(path), **{key: told.get(key) for key in shown}}
         with self._store.transaction():

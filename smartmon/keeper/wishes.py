@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from smartmon import text
 from smartmon.config.sections import Snapshots
 from smartmon.records import Checkpoint
 from smartmon.snapshots.choice import Choice, Wish, choose
@@ -29,9 +30,18 @@ class Effort:
     """What cannot be had, and why."""
     best_effort: bool = False
     """Nothing is waited for any more."""
+    gave_up: str = ""
+    """What was waited for in vain."""
 
     def __post_init__(self) -> None:
         self.since = self.asked
+
+    def note(self, choice: Choice) -> str:
+        """Why the snapshot does not hold what one would expect; empty when it does."""
+        why = [f"{text.clean(owner.name)} {reason}" for owner, reason in self.avoid.items()]
+        if not choice.checkpoints and self.gave_up:
+            why.append(self.gave_up)
+        return "; ".join(why)
 
 
 class Wishes:
@@ -68,6 +78,7 @@ class Wishes:
             effort.since = now
         hurry = grace_over if choice.own_step else now > effort.since + self._patience
         if choice.wait and (hurry or effort.best_effort):
+            effort.gave_up = choice.wait
             choice = choose(replace(wish, best_effort=True), checkpoints, self._looks, now)
         return choice, choice.wait
 

@@ -29,7 +29,7 @@ from smartmon.text import clean
 _FROM_PAYLOAD = (
     *("epoch", "loss", "accuracy", "learning_rate", "grad_norm", "loss_history", "accuracy_history", "lr_history"),
     *("best_loss", "best_loss_step", "onset_step", "last_good_step", "detector_parameters", "config_digest"),
-    "anomalies",
+    *("anomalies", "note"),
 )
 
 
