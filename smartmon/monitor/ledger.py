@@ -280,7 +280,7 @@ class Ledger:
     def flush_keeps(self, watched: Watched) -> None:
         """Turn the round's anomalies that ask for a snapshot into requests: one per attempt and step."""
         groups: dict[tuple[int, int], list[Anomaly]] = defaultdict(list)
-        for anomaly in watched.asked:
+        for anomaly in _without_bettered(watched.asked):
             groups[anomaly.attempt, anomaly.step].append(anomaly)
         watched.asked.clear()
         if groups:
@@ -382,3 +382,19 @@ class Ledger:
             self._store.update_run(watched.id, state=watched.state.value)
         if watched.rows:
             log.info("history.read", run=watched.name, rows=watched.rows, anomalies=watched.anomalies)
+
+
+def _without_bettered(asked: Sequence[Anomaly]) -> list[Anomaly]:
+    """Leave out what would be held only until the next row of the same round betters it."""
+    wanted: list[Anomaly] = []
+    better = False
+    for anomaly in reversed(asked):
+        if anomaly.keep is Keep.HOLD:
+            if not better:
+                wanted.append(anomaly)
+            better = True
+        else:
+            # The interval ends where one is kept at once: what was held before it is published, so its best counts.
+            better = better and anomaly.kind != "best_model"
+            wanted.append(anomaly)
+    return wanted[::-1]
