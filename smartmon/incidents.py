@@ -226,6 +226,10 @@ class Incidents:
         incident.told_open = False
         return [self._change(incident, Change.RESOLVED, None, notify=notify, at=at, step=step, resolution=text)]
 
+    def new_attempt(self) -> None:
+        """Forget what was pending: steps of the attempt before begin nothing in this one."""
+        self.pending.clear()
+
     def remind(self, now: float, every: float) -> list[IncidentChange]:
         """Return a reminder for each critical incident that was last told of so long ago."""
         found = []

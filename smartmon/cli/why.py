@@ -89,6 +89,14 @@ def _json(verdict: Verdict) -> dict[str, object]:
     }
 
 
+def _number(value: float | None) -> str:
+    import math
+
+    from smartmon import text
+
+    return "NaN" if value is not None and math.isnan(value) else text.number(value)
+
+
 def _text(name: str, step: int, verdicts: list[Verdict]) -> str:
     import textwrap
 
@@ -100,9 +108,9 @@ def _text(name: str, step: int, verdicts: list[Verdict]) -> str:
         (
             verdict.detector,
             verdict.metric,
-            text.number(verdict.value),
-            text.number(verdict.expected),
-            text.number(verdict.limit),
+            _number(verdict.value),
+            _number(verdict.expected),
+            _number(verdict.limit),
             verdict.severity.value if verdict.severity else "quiet",
         )
         for verdict in verdicts

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from smartmon import stats
-from smartmon.detectors.earlier import Earlier, percent_text
+from smartmon.detectors.earlier import Earlier, beyond, percent_text
 from smartmon.detectors.noise import UNKNOWN_Z, Score
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
@@ -46,8 +46,6 @@ class Drops:
         self.earlier = Earlier()
         self.before: tuple[int, bool] = (-1, False)
         self.stood_out = False
-        self.adopted = False
-        """Whether the lower level has become the normal one since the last drop from a higher."""
 
     def judge(
         self, params: AccuracyDrop, threshold: float, window: int, point: Point, score: Score, *, trace: Trace
@@ -57,7 +55,7 @@ class Drops:
             self.before = (point.step, self.stood_out)
         mean = self.earlier.mean(point.step, window)
         limit = None if mean is None else mean - threshold
-        if mean is None or limit is None or point.value >= limit:
+        if mean is None or limit is None or not beyond(mean - point.value, threshold):
             self.stood_out = False
             self.earlier.accept(point.step, point.value, window)
             if trace is not None:
@@ -70,7 +68,7 @@ class Drops:
         self.stood_out = score.z >= bar
         count = self.earlier.used(window)
         severity, why = self._severity(point, score, mean)
-        self.adopted = self.earlier.refuse(point.step, point.value, window)
+        self.earlier.refuse(point.step, point.value, window)
         drop = percent_text(mean - point.value)
         message = (
             f"{point.metric} {point.value:.1f} % at step {point.step:,} is {drop} points below "
@@ -107,11 +105,10 @@ class Drops:
             "earlier": self.earlier.state(),
             "before": list(self.before),
             "stood_out": self.stood_out,
-            "adopted": self.adopted,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
         self.earlier.restore(state["earlier"])
         self.before = (state["before"][0], state["before"][1])
-        self.stood_out, self.adopted = state["stood_out"], state["adopted"]
+        self.stood_out = state["stood_out"]

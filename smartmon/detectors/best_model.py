@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from smartmon.detectors.earlier import beyond
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
 from smartmon.records import Severity
@@ -39,6 +40,9 @@ class Best:
         self.announced: float | None = None
         self.lowest: float | None = None
         self.lowest_step: int | None = None
+        self.step: int | None = None
+        """The step last judged, and in `before` what was known before it: its value may be told again."""
+        self.before: tuple[float | None, float | None, int | None] = (None, None, None)
 
     def judge(self, params: BestModel, point: Point, *, trace: Trace) -> Firing | None:
         """Test one finite value of any metric; values of another metric than the one in use are passed over."""
@@ -46,11 +50,15 @@ class Best:
             return None
         if point.metric != self.metric:
             self.metric, self.announced, self.lowest, self.lowest_step = point.metric, None, None, None
+            self.step = None
+        if point.step == self.step:
+            self.announced, self.lowest, self.lowest_step = self.before
+        self.step, self.before = point.step, (self.announced, self.lowest, self.lowest_step)
         before = self.announced
         limit = None if before is None else before - params.min_improvement * abs(before)
         if self.lowest is None or point.value < self.lowest:
             self.lowest, self.lowest_step = point.value, point.step
-        fired = limit is not None and point.value < limit
+        fired = limit is not None and beyond(-point.value, -limit)
         if before is None or fired:
             self.announced = point.value
         if not fired or before is None:
@@ -74,8 +82,10 @@ class Best:
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
-        return dict(vars(self))
+        return vars(self) | {"before": list(self.before)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
         vars(self).update(state)
+        announced, lowest, lowest_step = state["before"]
+        self.before = (announced, lowest, lowest_step)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from smartmon import stats
-from smartmon.detectors.noise import Level, Score
+from smartmon.detectors.noise import KNOWN, Level, Score
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
 from smartmon.records import Severity
@@ -123,7 +123,7 @@ class Shift:
             severity, why = Severity.CRITICAL, "the level stays up"
         elif not point.held and end - start >= params.min_rise * abs(start) and start != 0:
             z = level.before(start_step, end)
-            if z >= 4:
+            if z >= 4 or level.seen + 1 < KNOWN:
                 severity, why = Severity.WARNING, f"by {100 * (end - start) / abs(start):.1f} %"
             else:
                 why = f"within this run's noise ({z:.1f} deviations)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -67,6 +68,11 @@ class Earlier:
         """Undo `state`."""
         self.accepted = [(step, value) for step, value in state["accepted"]]
         self.refused = [(step, value) for step, value in state["refused"]]
+
+
+def beyond(value: float, limit: float) -> bool:
+    """Whether a value is truly above a limit: what differs by a computation's rounding alone is equal to it."""
+    return value > limit and not math.isclose(value, limit, rel_tol=1e-12, abs_tol=1e-15)
 
 
 def percent_text(percent: float) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from pydantic import Field
 
-from smartmon.detectors.earlier import Earlier, percent_text
+from smartmon.detectors.earlier import Earlier, beyond, percent_text
 from smartmon.detectors.noise import UNKNOWN_Z, Score
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
@@ -61,6 +62,8 @@ class Spikes:
         self.peak: tuple[int, float] | None = None
         """First point and deviations of an excursion that may still recover alone."""
         self.recoveries: list[tuple[int, float]] = []
+        self.waiting: tuple[int, int, Firing] | None = None
+        """The last point, step and firing that stood out alone: a gradient spike soon after makes it a warning."""
 
     def judge(
         self,
@@ -77,11 +80,13 @@ class Spikes:
         if point.step != self.before[0]:
             self.before = (point.step, self.stood_out)
             self.points += 1
+        if self.waiting is not None and self.waiting[1] == point.step:
+            self.waiting = None
         mean = self.earlier.mean(point.step, window)
         limit = None if mean is None else mean + threshold * abs(mean)
-        fired = limit is not None and point.value > limit and (mean or 0) > 0
-        if linear:
-            fired = point.guard and limit is not None and point.value > limit and score.exceeds(params.sigmas, 1.1)
+        fired = limit is not None and beyond(point.value, limit) and (mean or 0) > 0
+        if linear and point.guard:
+            fired = limit is not None and point.value > limit and score.exceeds(params.sigmas, 1.1)
         self.stood_out = fired and self._stands_out(params, score)
         self._watch_recovery(score, fired)
         if not fired or mean is None or limit is None:
@@ -101,9 +106,30 @@ class Spikes:
         if trace is not None:
             trace.append(_verdict(point, score, mean, limit, severity, text=message))
         evidence = {"z": score.z, "ratio": score.ratio_long, "percent": percent}
-        return Firing(
+        firing = Firing(
             "loss_spike", point.metric, point.value, mean, limit, severity, reason, message, evidence=evidence
         )
+        if severity is not Severity.INFO:
+            self.waiting = None
+        elif self.stood_out and not point.held:
+            self.waiting = (self.points, point.step, firing)
+        return firing
+
+    def confirmed(self, step: int, points: int) -> tuple[int, int, Firing] | None:
+        """The gradient norm stands far out at `step`: return the lone spike of the last `points` that this confirms.
+
+        With it come its step and how many losses were seen since. It is a warning now, and no longer waits.
+        """
+        if self.waiting is None:
+            return None
+        (at, spike_step, firing), self.waiting = self.waiting, None
+        since = self.points - at
+        if since > points:
+            return None
+        when = "with it" if step <= spike_step else f"soon after it, at step {step:,}"
+        told = firing.message.rsplit(": one point so far", 1)[0]
+        message = f"{told}, and the gradient norm spiked {when}."
+        return spike_step, since, replace(firing, severity=Severity.WARNING, message=message)
 
     def _stands_out(self, params: LossSpike, score: Score) -> bool:
         if not score.known:
@@ -173,6 +199,7 @@ class Spikes:
             "earlier": self.earlier.state(),
             "before": list(self.before),
             "peak": None if self.peak is None else list(self.peak),
+            "waiting": None if self.waiting is None else [*self.waiting[:2], asdict(self.waiting[2])],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -183,6 +210,10 @@ class Spikes:
         self.earlier.restore(state["earlier"])
         self.before = (state["before"][0], state["before"][1])
         self.peak = None if state["peak"] is None else (state["peak"][0], state["peak"][1])
+        self.waiting = None
+        if state["waiting"] is not None:
+            points, step, firing = state["waiting"]
+            self.waiting = (points, step, Firing(**{**firing, "severity": Severity(firing["severity"])}))
 
 
 def _verdict(

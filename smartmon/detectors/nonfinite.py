@@ -141,7 +141,7 @@ def _name(value: float) -> str:
 
 
 def _shown(name: str) -> str:
-    return "NaN" if name == "nan" else name.replace("inf", "infinite")
+    return {"nan": "NaN", "inf": "infinite", "-inf": "minus infinity"}[name]
 
 
 def _firing(point: Point, severity: Severity, word: str, text: str) -> Firing:

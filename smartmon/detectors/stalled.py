@@ -55,6 +55,15 @@ class Pace:
         self.began_at: float | None = None
         self.told = 0
         """What was said of the present silence: 0 nothing, 1 a warning, 2 critical."""
+        self.slept = 0.0
+        """Seconds of the present silence that nobody was awake for: they say nothing about the run."""
+
+    @property
+    def since(self) -> float | None:
+        """When the present silence began, if that is known."""
+        if self.last_at is None and self.last_step is not None:
+            return None
+        return self.last_at if self.last_at is not None else self.began_at
 
     def limit(self, params: Stalled) -> float:
         """Return how long a silence may be now."""
@@ -74,9 +83,9 @@ class Pace:
 
     def check(self, params: Stalled, now: float) -> list[tuple[float, Firing]]:
         """Return what the silence until `now` says that was not said before: moments and firings."""
-        since = self.last_at if self.last_at is not None else self.began_at
-        if since is None or not params.enabled or (self.last_at is None and self.last_step is not None):
+        if self.since is None or not params.enabled:
             return []
+        since = self.since + self.slept
         if now - since < min(params.least, params.first_step):
             return []
         limit = self.limit(params)
@@ -99,18 +108,18 @@ class Pace:
     def began(self, at: float) -> None:
         """The run says that it is running; the first step may take its time from here."""
         if self.began_at is None and self.last_step is None:
-            self.began_at = at
+            self.began_at, self.slept = at, 0.0
 
     def step(self, step: int, at: float, *, timed: bool) -> None:
         """A new highest step came. Only certain times make gaps: estimates would invent a pace."""
         if timed and self.last_at is not None and self.last_step is not None and at >= self.last_at:
-            self._gap(at - self.last_at)
+            self._gap(max(0.0, at - self.last_at - self.slept))
         if self.last_step is not None:
             self.interval = max(1, step - self.last_step)
         self.last_step = step
         self.last_at = at if timed else None
         self.in_phase = False
-        self.told = 0
+        self.told, self.slept = 0, 0.0
 
     def _gap(self, gap: float) -> None:
         if self.skipped < WARM_UP:
@@ -129,7 +138,7 @@ class Pace:
 
     def pause(self) -> None:
         """The run rests on purpose: the silence until the next step means nothing."""
-        self.last_at, self.began_at, self.told = None, None, 0
+        self.last_at, self.began_at, self.told, self.slept = None, None, 0, 0.0
 
     def resume(self) -> None:
         """A new attempt: its first steps are slow again, the pace is otherwise the same."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from smartmon import stats
@@ -17,18 +17,18 @@ from smartmon.detectors.stalled import Pace
 from smartmon.incidents import Incident, Incidents
 from smartmon.judge.evidence import Evidence
 from smartmon.judge.intake import ACCURACIES, MOVED_AGAIN, Intake, Taken
-from smartmon.judge.tracks import AccuracyTrack, GradTrack, LossTrack
-from smartmon.records import Finding, Observation, RunState, StatusReport
+from smartmon.judge.tracks import CO_SPIKE_POINTS, AccuracyTrack, GradTrack, LossTrack
+from smartmon.judge.watch import Watch
+from smartmon.records import Finding, Observation, Rescaled, RunState, StatusReport
 from smartmon.text import duration
 
 CALM = 20
 """Calm observations after which an incident of the loss, or a non-finite one, is over."""
 CALM_ACCURACY = 3
+NEWS_AGAIN = 600.0
 ALIVE_AGAIN = 20
 """Observations after a crash that say the run is well again."""
-LATE_CLOCK = 600.0
-"""Seconds by which a row may be older than its first sight before its clock is not trusted for a stall."""
-VERSION = 1
+VERSION = 2
 """Of the state: raised when what it holds changes its meaning."""
 MOVING = (RunState.RUNNING, RunState.STALLED)
 
@@ -52,12 +52,11 @@ class Judge:
         self._intake = Intake(settings.accuracy_unit)
         self._incidents = Incidents()
         self._loops = crashed.Attempts()
+        self._watch = Watch()
         self._base_state: RunState | None = None
         self._ended_at: float | None = None
         self._restarted = False
         self._live = False
-        self._seen: tuple[int, float] | None = None
-        """The newest step that a tick saw, and when it first did."""
         self.latest: dict[str, float] = {}
         self.latest_step: int | None = None
         self.last_step_at: float | None = None
@@ -112,15 +111,13 @@ class Judge:
         taken = self._intake.take(obs, restarted=self._moved_again(obs))
         if taken.started is not None:
             self._begin_attempt(obs, taken, found)
+        for rescaled in taken.rescaled:
+            self._rescale(rescaled, obs, found)
         if taken.attempt < self.attempt:
             return Judged(taken.attempt, taken.values, tuple(found))
         self._live = self._live or not obs.historic
         if taken.new_step:
             self._new_step(obs, found)
-        for rescaled in taken.rescaled:
-            found.append(rescaled)
-            self._accuracy.pop(rescaled.metric, None)
-            self._evidence.rescale(rescaled.metric, rescaled.factor)
         self.latest.update(taken.fresh)
         if total := taken.fresh.get("total_steps"):
             self.total_steps = int(total) if math.isfinite(total) else None
@@ -128,6 +125,17 @@ class Judge:
         if taken.fresh:
             self._judge(obs, taken, found, verdicts if trace else None)
         return Judged(taken.attempt, taken.values, tuple(found), tuple(verdicts))
+
+    def _rescale(self, rescaled: Rescaled, obs: Observation, found: list[Finding]) -> None:
+        """An accuracy turned out to be in percent: what was said of it, and what is known, was in the wrong unit."""
+        metric = rescaled.metric
+        found.append(rescaled)
+        if self._accuracy.pop(metric, None) is not None:
+            self._evidence.rescale(metric, rescaled.factor)
+            self.latest[metric] *= rescaled.factor
+        if (incident := self._incidents.open("accuracy_drop")) and incident.metric == metric:
+            text = f"{metric} turned out to be in percent"
+            found += self._incidents.resolve("accuracy_drop", obs.at, obs.step, text)
 
     def _moved_again(self, obs: Observation) -> bool:
         """Whether the run is known to have been started anew although its steps go on."""
@@ -146,8 +154,10 @@ class Judge:
         text = f"attempt {started.attempt} began at step {started.step:,}"
         for kind in ("loss_spike", "divergence", "accuracy_drop", "nonfinite", "stalled"):
             found += self._incidents.resolve(kind, obs.at, obs.step, text)
+        self._incidents.new_attempt()
         if started.reset:
             self._forget()
+            self.latest = {}
         else:
             self._loss.resume(obs.step)
             for track in self._accuracy.values():
@@ -164,6 +174,8 @@ class Judge:
         """Note progress: what the silence before it says, and that it is over."""
         pace = self._pace
         if obs.timed and self.run_state in MOVING and pace.last_step is not None:
+            if not obs.historic and pace.since is not None:
+                pace.slept += self._watch.missed(pace.since, obs.at)
             for at, firing in pace.check(self.settings.detectors.stalled, obs.at):
                 self._raise(firing, pace.last_step, at, obs.historic, found)
         silence = "" if pace.last_at is None else f" after {duration(obs.at - pace.last_at)}"
@@ -184,10 +196,11 @@ class Judge:
             point = Point("grad_norm", step, grad)
             finite = loss is None or math.isfinite(loss)
             firings.append(self._numbers.grad(settings.detectors.nonfinite, point, loss_finite=finite, trace=trace))
-            if math.isfinite(grad):
-                self._grad.learn(step, grad)
+        spiked = grad is not None and math.isfinite(grad) and self._grad.learn(step, grad)
         if loss is not None:
             firings += self._judge_loss(obs, loss, grad, trace)
+        if spiked:
+            self._confirm_spike(obs, found)
         for metric in ACCURACIES:
             if (value := fresh.get(metric)) is not None and math.isfinite(value):
                 firings.append(self._judge_accuracy(obs, metric, value, found, trace))
@@ -221,6 +234,16 @@ class Judge:
             firings.append(self._best.judge(detectors.best_model, point, trace=trace))
         return firings
 
+    def _confirm_spike(self, obs: Observation, found: list[Finding]) -> None:
+        """The gradient norm stands far out: a loss spike just before it was more than a bad batch."""
+        confirmed = self._loss.spikes.confirmed(obs.step, CO_SPIKE_POINTS)
+        if confirmed is None or not self.settings.noise_guard:
+            return
+        step, since, firing = confirmed
+        losses = self._evidence.histories["loss_history"]
+        evidence = {**firing.evidence, "loss_history": losses[: len(losses) - since]}
+        self._raise(replace(firing, evidence=evidence), step, obs.at, obs.historic, found)
+
     def _judge_accuracy(
         self, obs: Observation, metric: str, value: float, found: list[Finding], trace: Trace
     ) -> Firing | None:
@@ -233,9 +256,10 @@ class Judge:
         incident = self._incidents.open("accuracy_drop")
         if incident is not None and incident.metric == metric:
             threshold = self.settings.detectors.accuracy_drop.threshold
-            calm = track.calm(value, incident.expected, threshold, fired=firing is not None)
+            back = track.back(value, incident.expected, threshold)
+            calm = firing is None and (back or track.in_noise)
             if self._incidents.calm("accuracy_drop", CALM_ACCURACY, calm=calm):
-                text = f"settled at {value:.1f} %" if track.drops.adopted else f"back at {value:.1f} %"
+                text = f"{'back' if back else 'settled'} at {value:.1f} %"
                 found += self._incidents.resolve("accuracy_drop", obs.at, obs.step, text)
         return firing
 
@@ -315,9 +339,15 @@ class Judge:
             return found
         self._ended_at, self._restarted = status.at, False
         failed = state is RunState.FAILED
-        kinds = [i.kind for i in self._incidents.all_open if not (failed and i.kind == "crashed")]
-        for kind in kinds:
+        for kind in [i.kind for i in self._incidents.all_open if not (failed and i.kind == "crashed")]:
             found += self._incidents.resolve(kind, status.at, step, "the run ended", tell=not failed)
+        if not failed:
+            # What came to its end was in no crash loop; the next run in this folder counts its own attempts.
+            self._loops = crashed.Attempts()
+        elif crash := self._incidents.open("crashed"):
+            # It had got further in the meantime: that it died again is news, though not every few minutes.
+            if step > crash.end_step and status.at - crash.opened_at >= NEWS_AGAIN:
+                found += self._incidents.resolve("crashed", status.at, step, f"it got to step {step:,}", tell=False)
         if failed and self.settings.detectors.crashed.enabled:
             firing = crashed.crash(status.error_type, status.error_message, step)
             self._raise(firing, step, status.at, historic, found)
@@ -330,23 +360,14 @@ class Judge:
     def tick(self, now: float) -> tuple[Finding, ...]:
         """Let time pass: stalls, and reminders of what is still critical."""
         found: list[Finding] = []
+        clock = self._watch.look(self._pace, now)
         done = self.total_steps is not None and (self.latest_step or 0) >= self.total_steps
         if self._live and not done and self.run_state in (*MOVING, RunState.PENDING):
             pace = self._pace
-            for at, firing in pace.check(self.settings.detectors.stalled, self._stall_clock(now)):
-                self._raise(firing, pace.last_step or 0, min(at, now), False, found)
+            for at, firing in pace.check(self.settings.detectors.stalled, clock):
+                self._raise(firing, pace.last_step or 0, min(at + now - clock, now), False, found)
         found += self._incidents.remind(now, self.settings.reminder)
         return tuple(found)
-
-    def _stall_clock(self, now: float) -> float:
-        """Return the time as the rows' own clock has it: one that is wrong by hours must not look like a stall."""
-        last = self._pace.last_at
-        if last is None or self._pace.last_step is None:
-            return now
-        if self._seen is None or self._seen[0] != self._pace.last_step:
-            self._seen = (self._pace.last_step, now)
-        lag = self._seen[1] - last
-        return now - lag if lag > LATE_CLOCK else now
 
     def end_of_history(self, now: float) -> tuple[Finding, ...]:
         """Return one summary for each incident that a history left open; nobody was told of it before."""
@@ -354,10 +375,7 @@ class Judge:
 
     def state(self) -> dict[str, Any]:
         """Return everything known, as strict JSON."""
-        parts = {
-            name: getattr(self, f"_{name}").state()
-            for name in ("intake", "incidents", "loops", "loss", "grad", "numbers", "best", "pace", "evidence")
-        }
+        parts = {name: getattr(self, f"_{name}").state() for name in _PARTS}
         plain = {name: getattr(self, name) for name in _PLAIN}
         accuracy = {metric: track.state() for metric, track in self._accuracy.items()}
         state: dict[str, Any] = stats.encode(
@@ -366,26 +384,16 @@ class Judge:
         return state
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        for name in ("intake", "incidents", "loops", "loss", "grad", "numbers", "best", "pace", "evidence"):
+        for name in _PARTS:
             getattr(self, f"_{name}").restore(state[name])
         for name in _PLAIN:
             setattr(self, name, state[name])
         self._base_state = None if self._base_state is None else RunState(self._base_state)
-        self._seen = None if self._seen is None else (self._seen[0], self._seen[1])
         self.latest = dict(state["latest"])
         for metric, row in state["accuracy"].items():
             self._accuracy[metric] = AccuracyTrack()
             self._accuracy[metric].restore(row)
 
 
-_PLAIN = (
-    "_base_state",
-    "_ended_at",
-    "_restarted",
-    "_live",
-    "_seen",
-    "_rewards",
-    "latest_step",
-    "last_step_at",
-    "total_steps",
-)
+_PARTS = ("intake", "incidents", "loops", "loss", "grad", "numbers", "best", "pace", "watch", "evidence")
+_PLAIN = ("_base_state", "_ended_at", "_restarted", "_live", "_rewards", "latest_step", "last_step_at", "total_steps")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.detectors.signal import Firing
-from smartmon.records import Anomaly, Json, Keep
+from smartmon.records import Anomaly, Json, Keep, Severity
 
 HISTORIES = {"loss": "loss_history", "accuracy": "accuracy_history", "learning_rate": "lr_history"}
 
@@ -32,8 +32,8 @@ class Evidence:
     def __init__(self) -> None:
         self.histories: dict[str, list[float]] = {name: [] for name in HISTORIES.values()}
         self.steps: dict[str, int] = {}
-        self.kept: dict[str, int] = {}
-        """Kind -> step of the last anomaly that asked for a snapshot in this attempt."""
+        self.kept: dict[str, tuple[int, bool]] = {}
+        """Kind -> step of the last anomaly that asked for a snapshot in this attempt, and whether it was only info."""
         self.fired: dict[str, tuple[int, int]] = {}
         """Kind and metric -> step and severity of the last anomaly."""
 
@@ -75,20 +75,23 @@ class Evidence:
             historic=historic,
             onset_step=firing.onset_step,
             last_good_step=firing.last_good_step,
-            keep=Keep.NO if historic else self._keep(run.settings, firing.kind, step),
+            keep=Keep.NO if historic else self._keep(run.settings, firing, step),
             context=context | dict(firing.evidence),
         )
 
-    def _keep(self, settings: JudgeSettings, kind: str, step: int) -> Keep:
-        if kind not in settings.snapshot_kinds:
+    def _keep(self, settings: JudgeSettings, firing: Firing, step: int) -> Keep:
+        kind, info = firing.kind, firing.severity is Severity.INFO
+        # A gradient that a loss scaler skipped is no reason to copy anything.
+        if kind not in settings.snapshot_kinds or (kind == "nonfinite" and info):
             return Keep.NO
         phase = settings.phase(step)
         interval = settings.min_steps_between_saves
         if phase is not None and phase.min_steps_between_saves is not None:
             interval = phase.min_steps_between_saves
-        last = self.kept.get(kind)
-        if last is None or step - last >= interval:
-            self.kept[kind] = step
+        last, was_info = self.kept.get(kind, (None, info))
+        # What wakes nobody must not shut out what does: its snapshot also holds the last good checkpoint.
+        if last is None or step - last >= interval or (was_info and not info):
+            self.kept[kind] = (step, info)
             return Keep.NOW
         return Keep.HOLD if kind == "best_model" else Keep.NO
 
@@ -107,12 +110,13 @@ class Evidence:
         return {
             "histories": {name: list(values) for name, values in self.histories.items()},
             "steps": dict(self.steps),
-            "kept": dict(self.kept),
+            "kept": {kind: list(pair) for kind, pair in self.kept.items()},
             "fired": {name: list(pair) for name, pair in self.fired.items()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
         self.histories = {name: list(values) for name, values in state["histories"].items()}
-        self.steps, self.kept = dict(state["steps"]), dict(state["kept"])
+        self.steps = dict(state["steps"])
+        self.kept = {kind: (step, info) for kind, (step, info) in state["kept"].items()}
         self.fired = {name: (step, rank) for name, (step, rank) in state["fired"].items()}

@@ -181,7 +181,8 @@ class Intake:
             attempts = self.scaled.setdefault(metric, [])
             if math.isfinite(value) and taken.attempt not in attempts:
                 attempts.append(taken.attempt)
-            return value * 100
+            # 0.57 x 100 is 56.99999999999999: rounding must not decide whether a drop is one.
+            return round(value * 100, 9)
         self.percent.append(metric)
         taken.rescaled += [Rescaled(metric, 0.01, attempt) for attempt in self.scaled.pop(metric, [])]
         return value

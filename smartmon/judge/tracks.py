@@ -123,6 +123,7 @@ class LossTrack:
     def resume(self, step: int) -> None:
         """The run went back to a step: forget what lies after it, and judge gently for a while."""
         self.level.cut(before=step)
+        self.spikes.waiting = None
         self.spikes.earlier.go_back(zip(self.level.steps, self.level.raw))
         self.shift.cut(step)
         self.cadence.last = None
@@ -156,6 +157,8 @@ class AccuracyTrack:
         self.drops = Drops()
         self.cadence = Cadence()
         self.hold = 0
+        self.in_noise = False
+        """Whether the last value stood within the noise of a known level."""
 
     def judge(
         self, settings: JudgeSettings, metric: str, step: int, value: float, *, trace: Trace = None
@@ -175,11 +178,13 @@ class AccuracyTrack:
             firing = self.drops.judge(params, threshold, settings.loss_window, point, score, trace=trace)
         self.level.learn(step, value, score)
         self.hold = max(0, self.hold - 1)
+        self.in_noise = score.known and score.z < 2
         return firing
 
-    def calm(self, value: float, expected: float | None, threshold: float, *, fired: bool) -> bool:
-        """Whether a value is back within half the margin, or its level has become the normal one."""
-        return not fired and (self.drops.adopted or expected is None or value >= expected - threshold / 2)
+    @staticmethod
+    def back(value: float, expected: float | None, threshold: float) -> bool:
+        """Whether a value is back within half the margin of what was expected."""
+        return expected is None or value >= expected - threshold / 2
 
     def resume(self, step: int) -> None:
         """The run went back to a step: forget what lies after it, and judge gently for a while."""
@@ -197,7 +202,7 @@ class AccuracyTrack:
         """Undo `state`."""
         for name in ("level", "drops", "cadence"):
             getattr(self, name).restore(state[name])
-        self.hold = state["hold"]
+        self.hold, self.in_noise = state["hold"], state["in_noise"]
 
 
 class GradTrack:
@@ -208,12 +213,14 @@ class GradTrack:
         self.since_spike = CO_SPIKE_POINTS + 1
         """Points of the loss since the norm last stood out."""
 
-    def learn(self, step: int, value: float) -> None:
-        """Learn one finite gradient norm."""
+    def learn(self, step: int, value: float) -> bool:
+        """Learn one finite gradient norm; return whether it stands far out."""
         score = self.level.score(value)
-        if score.known and score.z >= CO_SPIKE_Z + score.allowance:
+        spiked = score.known and score.z >= CO_SPIKE_Z + score.allowance
+        if spiked:
             self.since_spike = -1
         self.level.learn(step, value, score)
+        return spiked
 
     def point(self) -> bool:
         """Count one loss; return whether the norm stood out with it or shortly before."""

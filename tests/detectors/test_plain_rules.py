@@ -119,3 +119,31 @@ def test_extreme_values_harm_nothing(value: float) -> None:
     values = [1.0, 1.1] * 20 + [value] * 12 + [1.0, 1.1] * 10
     assert all(isinstance(step, int) for step in [*diverges(values, guard=True), *(s for s, _ in spikes(values))])
     assert math.isfinite(Level(floor=0.02).score(value).z)
+
+
+@pytest.mark.parametrize("mean", [0.1, 0.7, 1.1, 2.3, 66.9, 1e-7])
+def test_exactly_thirty_percent_above_is_no_spike_whatever_rounding_makes_of_it(mean: float) -> None:
+    assert spikes([mean, mean, mean, float(f"{mean * 1.3:.12g}")]) == []
+    assert len(spikes([mean, mean, mean, mean * 1.3001])) == 1
+
+
+@pytest.mark.parametrize("best_so_far", [0.3, 0.7, 1.1, 2.3, 0.6589])
+def test_exactly_two_percent_below_is_no_new_best(best_so_far: float) -> None:
+    assert best([("loss", best_so_far), ("loss", float(f"{best_so_far * 0.98:.12g}"))]) == []
+    assert len(best([("loss", best_so_far), ("loss", best_so_far * 0.9799)])) == 1
+
+
+def test_a_best_value_that_is_taken_back_was_none() -> None:
+    state, params = Best(), BestModel()
+    for step, value in ((1, 1.0), (2, 0.1), (2, 1.0)):
+        state.judge(params, Point("loss", step, value), trace=None)
+    assert (state.lowest, state.lowest_step) == (1.0, 1)
+    assert state.judge(params, Point("loss", 3, 0.9), trace=None) is not None
+
+
+def test_without_the_noise_guard_the_plain_rule_also_holds_where_some_losses_are_negative() -> None:
+    state, level = Spikes(), Level(floor=0.02)
+    point = Point("loss", 5, 1.4, guard=False)
+    for step, value in enumerate([-1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]):
+        state.judge(LossSpike(), 0.3, 10, Point("loss", step - 9, value, guard=False), level.score(value), linear=True)
+    assert state.judge(LossSpike(), 0.3, 10, point, level.score(1.4), linear=True) is not None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.judge import Judge
-from smartmon.records import AttemptStarted, Change, Finding, Rescaled, SourceRank
+from smartmon.records import AttemptStarted, Change, Finding, Rescaled, RunState, SourceRank, StatusReport
 
 from .feed import T0, anomalies, brief, changes, feed, row, rows
 
@@ -150,5 +152,57 @@ def test_three_attempts_without_progress_are_a_crash_loop() -> None:
 
 def test_an_attempt_that_gets_further_ends_the_count() -> None:
     found = feed([r for first in (1, 30, 60, 90, 120) for r in rows("loss", QUIET, first=first, at=T0 + 9999 * first)])
+    assert len(started(found)) == 4
+    assert anomalies(found, "crashed") == []
+
+
+@pytest.mark.parametrize("accuracy", [0.67, 0.57, 0.669, 0.299])
+def test_exactly_ten_points_below_is_no_drop_in_either_unit(accuracy: float) -> None:
+    for scale in (1, 100):
+        steady = [round(accuracy * scale, 6)] * 3
+        unit = "percent" if scale == 100 else "fraction"
+        assert brief(feed(rows("accuracy", [*steady, round((accuracy - 0.1) * scale, 6)]), accuracy_unit=unit)) == []
+        dropped = feed(rows("accuracy", [*steady, round((accuracy - 0.1001) * scale, 6)]), accuracy_unit=unit)
+        assert [reason for reason, _ in brief(dropped)] == ["accuracy_drop_10.0pct"]
+
+
+def test_an_alarm_raised_in_the_wrong_unit_is_taken_back() -> None:
+    judge = Judge(JudgeSettings())
+    found = feed(rows("accuracy", [0.9] * 30 + [0.3] * 2, every=100), judge)
+    assert [c.kind for c in changes(found, Change.OPENED)] == ["accuracy_drop"]
+    found = feed([row(3201, accuracy=1.5)], judge)
+    assert changes(found)[0].resolution == "accuracy turned out to be in percent"
+    assert brief(found) == []
+    assert judge.latest == {"accuracy": 1.5}
+
+
+def test_a_unit_that_turns_out_late_in_an_old_file_is_not_lost() -> None:
+    judge = Judge(JudgeSettings())
+    feed([row(1, accuracy=0.5), row(10, loss=1.0), row(5, loss=1.0, at=T0 + 1000)], judge)
+    judged = judge.observe(row(2, accuracy=60.0, source="other", at=T0 + 2))
+    assert judged.attempt == 1
+    assert [(f.metric, f.attempt) for f in judged.findings if isinstance(f, Rescaled)] == [("accuracy", 1)]
+
+
+def test_a_new_run_shows_nothing_of_the_one_before() -> None:
+    judge = Judge(JudgeSettings())
+    feed([*rows("loss", [5.0] * 300), row(300, eval_loss=4.0), row(1, loss=5.0)], judge)
+    assert judge.latest == {"loss": 5.0}
+
+
+def test_an_incident_of_a_new_attempt_begins_in_it() -> None:
+    found = feed([*rows("loss", [*QUIET, 1.6]), row(41, loss=1.0), row(42, loss=9.0), row(43, loss=9.0)])
+    opened = changes(found, Change.OPENED)
+    assert [(c.kind, c.attempt, c.start_step) for c in opened] == [("loss_spike", 2, 42)]
+
+
+def test_what_came_to_its_end_was_in_no_crash_loop() -> None:
+    judge = Judge(JudgeSettings())
+    feed(rows("loss", QUIET * 10), judge)
+    judge.report(StatusReport(T0 + 601, RunState.COMPLETED))
+    at, found = T0 + 10_000, []
+    for first in (1, 30, 60, 90):
+        found += feed([row(first + i, loss=1.0, at=at + i) for i in range(40)], judge)
+        at += 10_000
     assert len(started(found)) == 4
     assert anomalies(found, "crashed") == []

@@ -8,7 +8,7 @@ import pytest
 
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.judge import Judge
-from smartmon.records import Change, Keep, Observation, RunState, StatusReport
+from smartmon.records import Change, Finding, Keep, Observation, RunState, StatusReport
 
 from .feed import T0, anomalies, brief, changes, feed, row, rows, told
 
@@ -236,3 +236,99 @@ def test_why_says_what_each_detector_saw() -> None:
     spike = verdicts["loss_spike"]
     assert (spike.expected, spike.limit, spike.fired) == (pytest.approx(0.725), pytest.approx(0.9425), True)
     assert not verdicts["best_model"].fired
+
+
+def _ticks(judge: Judge, first: float, last: float) -> list[Finding]:
+    found: list[Finding] = []
+    at = first
+    while at <= last:
+        found += judge.tick(at)
+        at += 10
+    return found
+
+
+def _watched(settings: JudgeSettings | None = None) -> Judge:
+    """A run of one step a second for a minute, looked at every ten seconds."""
+    judge = Judge(settings or JudgeSettings())
+    for obs in rows("loss", QUIET):
+        feed([obs], judge)
+        if obs.step % 10 == 0:
+            judge.tick(obs.at)
+    return judge
+
+
+def test_a_suspended_machine_pages_nobody_when_its_run_goes_on() -> None:
+    judge = _watched()
+    woken = T0 + 60 + 8 * 3600
+    assert judge.tick(woken) == ()
+    assert feed([row(61, loss=1.0, at=woken + 1), row(62, loss=1.0, at=woken + 2)], judge) == []
+    assert _ticks(judge, woken + 10, woken + 110) == []
+    assert [a.at - woken for a in anomalies(_ticks(judge, woken + 120, woken + 240))] == [122]
+
+
+def test_nor_when_its_rows_are_seen_before_the_clock() -> None:
+    judge = _watched()
+    woken = T0 + 60 + 8 * 3600
+    assert feed([row(61, loss=1.0, at=woken + 1)], judge) == []
+    assert _ticks(judge, woken + 5, woken + 115) == []
+
+
+def test_a_run_that_did_not_wake_up_with_its_machine_is_a_stall() -> None:
+    judge = _watched()
+    woken = T0 + 60 + 8 * 3600
+    assert _ticks(judge, woken, woken + 110) == []
+    found = anomalies(_ticks(judge, woken + 120, woken + 130))
+    assert [(a.kind, a.severity.value, a.at) for a in found] == [("stalled", "warning", woken + 120)]
+
+
+def test_a_clock_that_is_set_is_no_stall_and_hides_none() -> None:
+    for shift in (-7200, 7200):
+        judge = _watched()
+        start = T0 + 70 + shift
+        assert _ticks(judge, start, start + 100) == []
+        assert [a.severity.value for a in anomalies(_ticks(judge, start + 110, start + 140))] == ["warning"]
+
+
+def test_a_slow_look_is_known_to_be_usual() -> None:
+    judge = Judge(JudgeSettings())
+    feed(rows("loss", QUIET), judge)
+    for i in range(10):
+        feed([row(61 + i, loss=1.0, at=T0 + 60 + 3600 * i)], judge)
+        judge.tick(T0 + 60 + 3600 * i)
+    assert anomalies(judge.tick(T0 + 60 + 3600 * 9 + 4 * 3600), "stalled")
+
+
+def test_what_was_only_recorded_does_not_shut_out_the_snapshot_of_what_is_told() -> None:
+    found = feed(rows("loss", [*QUIET, 1.6, 1.6, 1.6, *QUIET, 4.0]))
+    keeps = [(a.severity.value, a.keep) for a in anomalies(found, "loss_spike")]
+    assert keeps[:3] == [("info", Keep.NOW), ("warning", Keep.NOW), ("warning", Keep.NO)]
+    assert {keep for _, keep in keeps[3:]} == {Keep.NO}
+
+
+def test_a_skipped_gradient_copies_nothing() -> None:
+    found = feed([row(i, loss=1.0, grad_norm=math.inf if i == 3 else 1.0) for i in range(30)])
+    assert [(a.severity.value, a.keep) for a in anomalies(found, "nonfinite")] == [("info", Keep.NO)]
+
+
+def test_a_run_that_got_further_and_dies_again_is_told_again() -> None:
+    judge = Judge(JudgeSettings())
+    feed(rows("loss", QUIET), judge)
+    assert told(judge.report(_said(RunState.FAILED, T0 + 61, step=60))) == ["crashed opened"]
+    judge.report(_said(RunState.RUNNING, T0 + 900))
+    feed(rows("loss", [1.0] * 10, first=61, at=T0 + 1000), judge)
+    assert told(judge.report(_said(RunState.FAILED, T0 + 1100, step=70))) == ["crashed opened"]
+    judge.report(_said(RunState.RUNNING, T0 + 1110))
+    feed(rows("loss", [1.0] * 2, first=71, at=T0 + 1200), judge)
+    assert told(judge.report(_said(RunState.FAILED, T0 + 1201, step=72))) == []
+
+
+def test_an_accuracy_that_collapsed_is_not_called_over_for_having_got_used_to() -> None:
+    judge = Judge(JudgeSettings())
+    found = feed(rows("accuracy", [95.0] * 120 + [1.0] * 150, every=100), judge)
+    assert changes(found, Change.RESOLVED) == []
+    found = feed(rows("accuracy", [91.0] * 3, every=100, first=27_001), judge)
+    assert [c.resolution for c in changes(found, Change.RESOLVED)] == ["back at 91.0 %"]
+
+
+def test_minus_infinity_is_said_in_words() -> None:
+    assert anomalies(feed(rows("loss", [1.0, -math.inf])))[0].message == "loss is minus infinity at step 2."
