@@ -13,10 +13,17 @@ _M_ARENA_MAX = -8
 def prepare() -> None:
     """Call once, before the daemon's modules are imported.
 
-    structlog imports rich, where it is installed, for tracebacks in colour that a daemon never prints: 5 MB.
+    structlog imports rich, where it is installed, for tracebacks in colour that a daemon never prints: 5 MB. And it
+    imports asyncio, which takes TLS along: 2 MB for servers that nobody starts. Who needs TLS later imports it then.
     """
-    if "rich" not in sys.modules:
-        sys.modules["rich"] = None  # type: ignore[assignment]  # an import of it fails, as if it were not installed
+    hidden = [name for name in ("rich", "ssl") if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails, as if it were not installed
+    import structlog
+
+    del structlog
+    if "ssl" in hidden:
+        del sys.modules["ssl"]
     _libc("mallopt", _M_ARENA_MAX, 1)
 
 
