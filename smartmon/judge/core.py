@@ -344,10 +344,10 @@ class Judge:
         if not failed:
             # What came to its end was in no crash loop; the next run in this folder counts its own attempts.
             self._loops = crashed.Attempts()
-        elif crash := self._incidents.open("crashed"):
+        crash = self._incidents.open("crashed")
+        if crash is not None and step > crash.end_step and status.at - crash.opened_at >= NEWS_AGAIN:
             # It had got further in the meantime: that it died again is news, though not every few minutes.
-            if step > crash.end_step and status.at - crash.opened_at >= NEWS_AGAIN:
-                found += self._incidents.resolve("crashed", status.at, step, f"it got to step {step:,}", tell=False)
+            found += self._incidents.resolve("crashed", status.at, step, f"it got to step {step:,}", tell=False)
         if failed and self.settings.detectors.crashed.enabled:
             firing = crashed.crash(status.error_type, status.error_message, step)
             self._raise(firing, step, status.at, historic, found)
