@@ -85,11 +85,14 @@ class Sample:
         self.values: list[float] = []
 
     def add(self, value: float) -> None:
-        """Remember every `stride`-th value; when full, forget every second and double the stride."""
+        """Remember every `stride`-th value; when full, keep every third and triple the stride.
+
+        Never a power of two: a log with a period of 2 or 10 would show but one of its faces.
+        """
         if self.seen % self.stride == 0:
             if len(self.values) == self.size:
-                self.values = self.values[::2]
-                self.stride *= 2
+                self.values = self.values[::3]
+                self.stride *= 3
             if self.seen % self.stride == 0:
                 self.values.append(value)
         self.seen += 1

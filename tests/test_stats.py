@@ -6,6 +6,7 @@ import json
 import math
 import statistics
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +56,11 @@ def test_any_number_survives_strict_json(value: object) -> None:
 def test_the_spread_of_huge_values_overflows_to_no_error() -> None:
     assert stats.spread([1e308, -1e308]) == math.inf
     assert stats.spread([1.0]) == 0
+
+
+def test_a_sample_shows_every_face_of_a_series_with_a_period() -> None:
+    sample = stats.Sample(size=64)
+    for i in range(10_000):
+        sample.add(float(i % 2))
+    assert sum(sample.values) == pytest.approx(len(sample.values) / 2, abs=1)
+    assert len(sample.values) <= 64

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from smartmon import stats
-from smartmon.detectors.earlier import Earlier, beyond, percent_text
+from smartmon.detectors.earlier import Earlier, beyond, deviations, percent_text
 from smartmon.detectors.noise import UNKNOWN_Z, Score
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
@@ -92,7 +92,7 @@ class Drops:
             level = stats.median(lost[-LASTING:])
             if level <= mean - 20 or level <= mean / 2:
                 return Severity.CRITICAL, f"it has stayed down for {len(lost)} observations"
-        out = f"{score.z:.1f} deviations of the run's own noise"
+        out = f"{deviations(score.z)} of the run's own noise"
         if self.stood_out and point.averaged:
             return Severity.WARNING, f"{out}, and each logged value stands for many steps"
         if self.stood_out and self.before[1]:

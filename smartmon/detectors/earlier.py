@@ -78,3 +78,8 @@ def beyond(value: float, limit: float) -> bool:
 def percent_text(percent: float) -> str:
     """Write a percentage for a reason string: one decimal, and no endless digits."""
     return f"{percent:.1f}" if abs(percent) < 1e6 else f"{percent:.3g}"
+
+
+def deviations(z: float) -> str:
+    """Write how many deviations something is out, for a person: beyond a hundred the digits say nothing."""
+    return f"{z:.1f} deviations" if abs(z) < 100 else "more than 100 deviations"

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from smartmon.detectors.earlier import Earlier, beyond, percent_text
+from smartmon.detectors.earlier import Earlier, beyond, deviations, percent_text
 from smartmon.detectors.noise import UNKNOWN_Z, Score
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
@@ -33,7 +33,8 @@ class LossSpike(Params):
 
     The rule is the plain one that people know. Severity comes from the run's own noise: warning when the excess is
     `sigmas` deviations out for two observations (one, where an observation averages ten steps), or twice the level at 6
-    deviations, or three times, or with a spike of the gradient norm, or five times within 100 points; else info.
+    deviations, or three times, or with a spike of the gradient norm within 3 points of it, or five times within 100
+    points; else info.
     Gets wrong: heavy-tailed noise on per-step logs (some single spikes are sent), and the first values of a run.
     """
 
@@ -96,11 +97,13 @@ class Spikes:
             return None
         count = self.earlier.used(window)
         self.earlier.refuse(point.step, point.value, window)
-        severity, why = self._severity(point, score)
+        severity, why = self._severity(point, score, linear)
         percent = 100 * (point.value - mean) / (abs(mean) or 1.0)
         reason = f"loss_spike_{percent_text(percent)}pct"
+        # Of a level at or below zero there are no percentages that mean anything.
+        much = f"{percent_text(percent)} %" if mean > 0 and not linear else number(point.value - mean)
         message = (
-            f"{point.metric} {number(point.value)} at step {point.step:,} is {percent_text(percent)} % above "
+            f"{point.metric} {number(point.value)} at step {point.step:,} is {much} above "
             f"the mean of the last {count} values ({number(mean)}); {why}."
         )
         if trace is not None:
@@ -142,27 +145,28 @@ class Spikes:
         usual = [peak for at, peak in self.recoveries if at > self.points - points and peak >= 0.6 * z]
         return z if len(usual) < count else max(z, min(HIGHEST_BAR, 1.25 * max(usual)))
 
-    def _severity(self, point: Point, score: Score) -> tuple[Severity, str]:
+    def _severity(self, point: Point, score: Score, linear: bool) -> tuple[Severity, str]:
         if not point.guard:
             return Severity.WARNING, "the noise guard is off"
         if score.z >= CANDIDATE_Z + score.allowance and not point.held:
             self.candidates = [i for i in self.candidates if i > self.points - TRAIN[1]] + [self.points]
-        out = f"{score.z:.1f} deviations of the run's own noise"
+        out = f"{deviations(score.z)} of the run's own noise"
         if point.up:
             return Severity.CRITICAL, "the level stays up"
         if point.held:
             if score.ratio_long >= 3 and self.points > 5:
                 return Severity.WARNING, "three times the level"
             return Severity.INFO, "judgement rests for a few points after a resume or an epoch's turn"
-        evidence = self._evidence(point, score)
+        evidence = self._evidence(point, score, linear)
         if evidence:
             return Severity.WARNING, f"{out}, {evidence}"
         return Severity.INFO, f"{out}: " + ("one point so far" if self.stood_out else "within this run's noise")
 
-    def _evidence(self, point: Point, score: Score) -> str:
+    def _evidence(self, point: Point, score: Score, linear: bool) -> str:
         """Say what makes this more than one bad batch; nothing if nothing does."""
+        times = max(score.ratio_long, score.ratio_short)
         tests = (
-            (self._huge(score), f"and {score.ratio_long:.1f} times the level"),
+            (self._huge(score), "and far outside its range" if linear else f"and {times:.1f} times the level"),
             (not score.known and score.ratio_long >= 3 and self.points > 5, "and three times the level"),
             (self.stood_out and point.averaged, "and each logged value stands for many steps"),
             (self.stood_out and self.before[1], "and it lasts"),
@@ -222,5 +226,5 @@ def _verdict(
     if mean is None:
         text = "fewer than 3 earlier values: no verdict"
     elif severity is None:
-        text = f"{number(point.value)} is not above {number(limit)}; {score.z:.1f} deviations from the run's level"
+        text = f"{number(point.value)} is not above {number(limit)}; {deviations(score.z)} from the run's level"
     return Verdict("loss_spike", point.metric, point.value, mean, limit, severity is not None, severity, text)

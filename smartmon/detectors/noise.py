@@ -81,6 +81,8 @@ class Level:
         self.log = False
         """Whether the level is kept in the logarithm."""
         self._cache: tuple[float, float, float, float] | None = None
+        self._scale_cache = (-1, 0.0)
+        """How many values were seen, and what their spread was then."""
 
     def _is_log(self) -> bool:
         return not self.plain and self.positive >= min(self.seen, LONG)
@@ -97,7 +99,7 @@ class Level:
         if n < KNOWN:
             us = list(self.us)
             center = sum(us) / n
-            z = self.sign * (u - center) / max(stats.spread(us), self._floor(center))
+            z = self.sign * (u - center) / _sigma(stats.spread(us), self._floor(center))
             ratio = self._ratio(u - center)
             return Score(z, z, z, ratio, ratio, self._from(center), False, 0.0)
         long, wide, short, narrow = self._numbers()
@@ -122,11 +124,29 @@ class Level:
             step = MAD_TO_SIGMA * stats.deviation(diffs, stats.middle(diffs)) / math.sqrt(2)
             floor = max(self._floor(long), self.floor_long if self.floor_left else 0.0)
             short = stats.middle(self.short.values)
-            self._cache = (long, max(wide, floor), short, max(min(wide, 1.3 * step), floor))
+            self._cache = (long, _sigma(wide, floor), short, _sigma(min(wide, 1.3 * step), floor))
         return self._cache
 
     def _floor(self, center: float) -> float:
-        return self.floor if self.log or self.plain else max(self.floor * abs(center), 1e-12)
+        """Return the least deviation: no run is so quiet that its first step, or a rounded digit, is far out."""
+        if not self._linear():
+            return self.floor
+        return max(self.floor * abs(center), 0.25 * self._scale())
+
+    def _linear(self) -> bool:
+        return not self.log and not self.plain
+
+    def _scale(self) -> float:
+        """Return how widely the whole run is spread: the distance between its quartiles, or what is like it."""
+        if self._scale_cache[0] != self.seen:
+            scale = self.sample.quartile_range()
+            if not scale and self.sample.values:
+                # Most values are one and the same: then the usual size of the others' steps is the measure.
+                usual = stats.median(self.sample.values)
+                away = [abs(value - usual) for value in self.sample.values if value != usual]
+                scale = 4 * stats.median(away) if away else 0.0
+            self._scale_cache = (self.seen, scale)
+        return self._scale_cache[1]
 
     def _from(self, u: float) -> float:
         return math.exp(min(u, 700.0)) if self.log else u
@@ -137,10 +157,10 @@ class Level:
             return math.exp(min(difference, 700.0))
         if self.plain:
             return math.inf
-        quartiles = self.sample.quartile_range()
-        if quartiles <= 0:
+        scale = self._scale()
+        if scale <= 0:
             return math.inf if difference > 0 else 1.0
-        return 1 + 0.4 * difference / quartiles
+        return 1 + 0.4 * difference / scale
 
     def lift(self, values: Sequence[float], *, short: bool = False) -> float:
         """Return the ratio of the median of `values` to the long or short level; 1 while that is not known."""
@@ -154,7 +174,7 @@ class Level:
         if len(us) < 5 or (self.log and value <= 0):
             return math.inf
         center = stats.middle(us)
-        sigma = max(MAD_TO_SIGMA * stats.deviation(us, center), self._floor(center))
+        sigma = _sigma(MAD_TO_SIGMA * stats.deviation(us, center), self._floor(center))
         return self.sign * (self._to(value) - center) / sigma
 
     def learn(self, step: int, value: float, score: Score) -> bool:
@@ -250,7 +270,8 @@ class Level:
     def interval_changed(self, ratio: float) -> None:
         """Widen the noise when one observation now averages fewer steps (`ratio` = old interval / new)."""
         if len(self.us) >= KNOWN:
-            self.floor_long = self._numbers()[1] * math.sqrt(max(ratio, 1.0))
+            wide = self._numbers()[1]
+            self.floor_long = wide * math.sqrt(max(ratio, 1.0)) if math.isfinite(wide) else 0.0
             self.floor_left = 20
             self._cache = None
 
@@ -278,3 +299,8 @@ class Level:
         self.last_step, self.last_accepted = state["last"]
         self.refused = [(step, value) for step, value in state["refused"]]
         self._rebuild(state["steps"], state["raw"], state["short"])
+
+
+def _sigma(deviation: float, floor: float) -> float:
+    """Return the deviation, never below its floor; where neither is known nothing is any deviations out."""
+    return max(deviation, floor) or math.inf

@@ -94,3 +94,22 @@ def test_a_train_of_spikes_is_one_incident_with_a_count() -> None:
     found = [c for c in changes(feed(rows("loss", values))) if c.kind == "loss_spike"]
     assert len([c for c in found if c.notify]) == 1
     assert found[-1].anomalies >= 490
+
+
+def test_a_loss_that_is_mostly_zero_has_noise_all_the_same() -> None:
+    chance = random.Random(5)
+    values = [chance.choice([0.0, 0.0, 0.0, 1e-4, -1e-4, 2e-4, -3e-4]) if i % 2 else 0.0 for i in range(1000)]
+    assert changes(feed([row(i, loss=x, reward=0.5) for i, x in enumerate(values)])) == []
+
+
+def test_the_first_step_away_from_zero_is_no_alarm() -> None:
+    values = [0.0] * 300 + [1e-4] + [0.0] * 300 + [1e-4]
+    assert changes(feed([row(i, loss=x, reward=0.5) for i, x in enumerate(values)])) == []
+
+
+def test_below_zero_nobody_is_told_of_percentages() -> None:
+    quiet = [x - 2.0 for x in _noise(0.03, 4, 80, level=1.0)]
+    message = anomalies(feed(rows("loss", [*quiet, 3.0, 3.0])), "loss_spike")[-1].message
+    assert "%" not in message
+    assert "is 4." in message
+    assert "times" not in message
