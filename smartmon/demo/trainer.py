@@ -22,7 +22,7 @@ KEEP = 2
 """`save_total_limit`: the trainer's own rotation, which will have deleted every healthy checkpoint by the end."""
 SPIKE = range(1210, 1230)
 DROP = range(1800, 1870)
-DIVERGES, NAN_FROM, CRASH = 2560, 2760, 2860
+DIVERGES, NAN_FROM, CRASH = 2420, 2760, 2860
 WEIGHTS = 512 * 1024
 
 
@@ -34,7 +34,7 @@ def loss_at(step: int, noise: random.Random) -> float:
         value *= 1.9
     if step >= NAN_FROM:
         return math.nan
-    return value * math.exp(max(0, step - DIVERGES) / 90)
+    return value * math.exp(max(0, step - DIVERGES) / 120)
 
 
 def accuracy_at(step: int, noise: random.Random) -> float:
