@@ -46,7 +46,10 @@ class Records:
     def done(self, keep: KeepRow, run: RunRow, path: Path, told: Mapping[str, Json], now: float) -> None:
         """A snapshot is published."""
         step, size = told.get("checkpoint_step"), text.size(told.get("bytes") or 0)
-        what = f"checkpoint of step {step}" if step is not None else "no checkpoint"
+        what = f"checkpoint of step {step:,}" if step is not None else "no checkpoint"
+        good = told.get("last_good_checkpoint_step")
+        if good is not None and good != step:
+            what += f" and the last good one, of step {good:,}"
         gone = "; its trainer has deleted it since" if told.get("source_vanished") else ""
         message = f"kept {path.name}: {what}, {size}{gone}" + (f" ({told['note']})" if told.get("note") else "")
         shown = ("checkpoint_step", "checkpoint_age_steps", "bytes", "copy_method", "state", "reason")

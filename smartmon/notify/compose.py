@@ -107,6 +107,7 @@ class Composer:
             path=path,
             name=keep.snapshot,
             checkpoint_step=known.checkpoint_step if known is not None else None,
+            last_good_step=known.metadata.get("last_good_checkpoint_step") if known is not None else None,
             has_checkpoint=known is None or known.state is not SnapshotState.NO_CHECKPOINT,
         )
 

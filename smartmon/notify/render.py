@@ -41,6 +41,8 @@ class Kept:
     path: Path | None = None
     name: str = ""
     checkpoint_step: int | None = None
+    last_good_step: int | None = None
+    """The step of the checkpoint from before the trouble, where it is another one and was kept as well."""
     has_checkpoint: bool = True
 
 
@@ -172,6 +174,8 @@ def _done_line(kept: Kept) -> str:
     if not kept.has_checkpoint:
         return f"Kept: {where}, but without a checkpoint: the trainer had saved none."
     step = f", checkpoint of step {count(kept.checkpoint_step)}" if kept.checkpoint_step is not None else ""
+    if kept.last_good_step not in (None, kept.checkpoint_step):
+        step += f" and the last good one, of step {count(kept.last_good_step)}"
     return f"Kept: {where}{step}."
 
 
