@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-
 DAEMON = "from smartmon import lean; lean.prepare(); import smartmon.daemon; "
 
 
