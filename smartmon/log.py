@@ -182,6 +182,8 @@ def setup(
     )
     # Libraries speak through the standard logging module; what they say at warning and above joins our lines.
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+    # What it warns of, events that were lost and folders that went away, is what the periodic scan is for.
+    logging.getLogger("watchdog").setLevel(logging.ERROR)
     return file.close if file is not None else lambda: None
 
 

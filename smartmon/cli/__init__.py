@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> None:
 
     A closed pipe (`smartmon events list | head`) ends quietly; Ctrl-C exits 130.
     """
+    _fill_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         # In an ASCII locale a run's name must not end the command.
         if isinstance(stream, io.TextIOWrapper):
@@ -83,3 +84,15 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fill_standard_streams() -> None:
+    """Give closed standard streams to /dev/null: else a lock or a socket would get their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from types import FrameType
 
 import structlog
 
 import smartmon
-from smartmon import lock, log
-from smartmon.config import Config
+from smartmon import lock, log, text
+from smartmon.config import Config, fixed_part
+from smartmon.daemon.signals import Signals
 from smartmon.daemon.watch import Watch
 from smartmon.daemon.worker import Worker
-from smartmon.errors import ConfigError, PartialError
+from smartmon.errors import ConfigError, PartialError, SourceError
 from smartmon.keeper import Keeper
 from smartmon.monitor import Monitor
 from smartmon.notify.heartbeat import Heartbeat
@@ -39,6 +38,8 @@ READY_WITHIN = 30.0
 """Seconds that the first look may take before the service manager is told that we watch all the same."""
 BEAT_EVERY = 10.0
 """Seconds between two rows that tell `smartmon status` that the daemon lives."""
+LOOK_EVERY = 2.0
+"""Seconds between two looks at whether the workers are well and the database is still there."""
 ONCE_PATIENCE = 60.0
 """Seconds that `--once` gives snapshots and deliveries after the reading is done."""
 
@@ -52,10 +53,7 @@ class Daemon:
         self._load = load
         self._environ = environ
         self._clock = clock
-        self._stop = threading.Event()
-        self._attention = threading.Event()
-        self._reload = False
-        self._signals = 0
+        self._signals = Signals()
         self._systemd = Notifier(environ)
         self._started_at = clock()
         self._config = self._loaded()
@@ -70,13 +68,25 @@ class Daemon:
     def run(self, *, once: bool = False) -> int:
         """Watch until told to stop, or with `once` until all that is there is read and acted on.
 
-        Raises LockedError when another daemon watches one of the base dirs, StoreError when state cannot be kept.
+        Raises LockedError when another daemon watches one of the base dirs, StoreError when state cannot be kept, with
+        `once` SourceError when there is no base dir at all.
         """
+        self._signals.take()
+        if once and not expand(self._config.base_dirs):
+            raise SourceError(f"{self._absent()}; name the training directory with --base-dir")
+        while self._await_folder():
+            code = self._live(once)
+            if code is not None:
+                return code
+            self._lost()
+        return 0
+
+    def _live(self, once: bool) -> int | None:
+        """Watch with one database. None: it was deleted under us, and another one is to be begun."""
         config = self._config
         folders = list(dict.fromkeys([config.state_dir, *(base / ".smartmon" for base in expand(config.base_dirs))]))
         with lock.held(folders, config.database), Store.open(config.database) as store:
             self._set_up_logging(config)
-            self._take_signals()
             now = self._clock()
             message = f"smartmon {smartmon.__version__} watches {', '.join(map(str, config.base_dirs))}"
             store.add_event(at=now, kind="daemon_started", message=message)
@@ -86,11 +96,41 @@ class Daemon:
             try:
                 return self._once(store) if once else self._serve(store)
             finally:
-                self._systemd.stopping()
-                self._say_goodbye(store)
+                if not store.lost:
+                    self._systemd.stopping()
+                    self._say_goodbye(store)
 
-    def _set_up_logging(self, config: Config) -> None:
-        folder = config.log_dir(config.base_dirs[0])
+    def _lost(self) -> None:
+        logger.error(
+            "store.lost",
+            database=str(self._config.database),
+            message="the database was moved or deleted; a new one is begun",
+        )
+        # Whoever deletes the folder is not to find it made again while at it.
+        self._signals.wait(LOOK_EVERY)
+
+    def _await_folder(self) -> bool:
+        """Wait for the base dir that state is kept in; False: told to stop.
+
+        We do not make it: trainers refuse to begin in a folder that is there already and not empty.
+        """
+        config, signals = self._config, self._signals
+        homes = [fixed_part(base) for base in config.base_dirs]
+        home = next((home for home in homes if home == config.state_dir.parent), None)
+        if home is not None and not home.exists():
+            self._set_up_logging(config, to_file=False)
+            logger.warning("daemon.waiting", message=f"{self._absent()} yet; waiting for it")
+            self._systemd.ready(f"waiting for {home}")
+            while not (signals.stop or home.is_dir()):
+                self._systemd.alive()
+                signals.wait(min(1.0, self._systemd.watchdog_interval or 1.0))
+        return not signals.stop
+
+    def _absent(self) -> str:
+        return f"there is no folder {', '.join(text.clean(base) for base in self._config.base_dirs)}"
+
+    def _set_up_logging(self, config: Config, *, to_file: bool = True) -> None:
+        folder = config.log_dir(config.base_dirs[0]) if to_file else None
         self._close_log()
         self._close_log = log.setup(
             form=config.log.format,
@@ -100,27 +140,11 @@ class Daemon:
             environ=self._environ,
         )
 
-    def _take_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_reload)
-
-    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
-        self._signals += 1
-        if self._signals > 1:
-            # Asked twice: whoever asks does not want to wait. Nothing is lost, the next start redoes it.
-            os._exit(130 if number == signal.SIGINT else 0)
-        self._stop.set()
-        self._attention.set()
-
-    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
-        self._reload = True
-        self._attention.set()
-
-    def _serve(self, store: Store) -> int:
+    def _serve(self, store: Store) -> int | None:
         heartbeat = self._start(store)
         next_row = 0.0
-        while not self._stop.is_set():
+        signals = self._signals
+        while not (signals.stop or store.lost):
             now, mono = self._clock(), time.monotonic()
             stuck = [worker.name for worker in self._workers if not worker.healthy(mono)]
             if not stuck:
@@ -130,14 +154,13 @@ class Daemon:
                 next_row = mono + BEAT_EVERY
                 self._systemd.status(self._status_line(stuck))
                 self._row(store, now, stuck)
-            self._attention.wait(min(BEAT_EVERY, self._systemd.watchdog_interval or BEAT_EVERY))
-            self._attention.clear()
-            if self._reload and not self._stop.is_set():
-                self._reload = False
+            signals.wait(min(LOOK_EVERY, self._systemd.watchdog_interval or LOOK_EVERY))
+            if signals.reload and not signals.stop:
+                signals.reload = False
                 heartbeat = self._reload_config(store, heartbeat)
         self._halt()
         heartbeat.stop()
-        return 0
+        return 0 if signals.stop else None
 
     def _start(self, store: Store) -> Heartbeat:
         config = self._config
@@ -179,7 +202,7 @@ class Daemon:
             worker.start()
         # READY means watching. A first look that cannot be finished (a full disk) must not hold it back for ever.
         deadline = time.monotonic() + READY_WITHIN
-        while not (watch.scanned.wait(0.05) or self._stop.is_set() or time.monotonic() > deadline):
+        while not (watch.scanned.wait(0.05) or self._signals.stop or time.monotonic() > deadline):
             continue
         self._systemd.ready(self._status_line())
         return Heartbeat(config.heartbeat_url, config.heartbeat_interval)
@@ -253,25 +276,25 @@ class Daemon:
         self._close_log()
 
     def _once(self, store: Store) -> int:
-        config = self._config
+        config, signals = self._config, self._signals
         monitor = Monitor(store, config)
         watch = Watch(monitor, store, config, lambda: None, self._clock, events=False)
-        keeper = Keeper(store, config, cancel=self._stop.is_set, beat=lambda: None)
-        outbox = Outbox(store, config, cancel=self._stop.is_set, beat=lambda: None)
+        keeper = Keeper(store, config, cancel=signals.stopping, beat=lambda: None)
+        outbox = Outbox(store, config, cancel=signals.stopping, beat=lambda: None)
         keeper.sweep(self._clock())
         outbox.recover(self._clock())
-        watch.read_everything(self._stop.is_set)
+        watch.read_everything(signals.stopping)
         deadline = time.monotonic() + ONCE_PATIENCE
-        while not self._stop.is_set() and time.monotonic() < deadline:
+        while not signals.stop and time.monotonic() < deadline:
             if keeper.keep_one(self._clock()) or outbox.deliver_one(self._clock()):
                 continue
             waiting = store.keeps(states=("pending", "copying"), limit=1) or outbox.due_soon(self._clock())
             if not waiting:
                 break
             # A checkpoint must stand still between two looks; there is nothing to do but look again.
-            self._stop.wait(0.2)
+            signals.wait(0.2)
         keeper.finish(self._clock())
-        while not self._stop.is_set() and outbox.deliver_one(self._clock()):
+        while not signals.stop and outbox.deliver_one(self._clock()):
             pass
         return self._once_code(store)
 

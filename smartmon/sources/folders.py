@@ -12,10 +12,18 @@ from smartmon.text import count
 
 MAX_ENTRIES = 10_000
 
-_KNOWN = re.compile(
-    r"(training_log|eval_log|expert_usage_log|error_log|trainer_log|logging)\.jsonl|training_(status|detail)\.json"
-    r"|trainer_state\.json"
+_NAMES = (
+    "training_log.jsonl",
+    "eval_log.jsonl",
+    "expert_usage_log.jsonl",
+    "error_log.jsonl",
+    "trainer_log.jsonl",
+    "logging.jsonl",
+    "training_status.json",
+    "training_detail.json",
+    "trainer_state.json",
 )
+_KNOWN = re.compile("|".join(map(re.escape, _NAMES)))
 _CHECKPOINT = re.compile(r"checkpoint-\d+")
 _PARTS = frozenset({"status", "logs", "current_model"})
 """Folders that belong to the run around them."""
@@ -89,7 +97,7 @@ class Folders:
                     number += 1
                     if number > MAX_ENTRIES:
                         self.tell(path, f"holds more than {count(MAX_ENTRIES)} entries and is not searched")
-                        return None
+                        return _probed(path, identity, state)
                     name = entry.name
                     if _KNOWN.fullmatch(name):
                         known.add(name)
@@ -112,3 +120,13 @@ class Folders:
         return Folder(
             identity, () if venv else tuple(sorted(folders)), frozenset(known), frozenset(parts), state, number > 0
         )
+
+
+def _probed(path: str, identity: tuple[int, int], state: bool) -> Folder | None:
+    """Look for the known names alone, in a folder too full to be listed: a run that piles up files is still a run."""
+    place = Path(path)
+    known = frozenset(name for name in _NAMES if (place / name).is_file())
+    parts = frozenset(name for name in _PARTS if (place / name).is_dir())
+    if not (known or parts or state):
+        return None
+    return Folder(identity, (), known, parts, state or "trainer_state.json" in known, True)

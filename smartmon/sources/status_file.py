@@ -98,9 +98,11 @@ class StatusFile:
         )
 
     def _observations(self, row: Row, report: StatusReport) -> tuple[Observation, ...]:
-        if row.step is None or not (row.values or row.nulls):
+        if row.step is None:
             return ()
         if row.step == 0:
+            if not (row.values or row.nulls):
+                return ()
             if report.state is RunState.PENDING:
                 return ()
             # Trainers write zeros before they have anything to say; as a loss it would be the best ever.

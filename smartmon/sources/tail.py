@@ -193,7 +193,8 @@ class Tail:
     def _split(self, chunk: bytes, offset: int, result: Lines) -> None:
         for line in chunk.splitlines(keepends=True) if b"\r" not in chunk else _by_newline(chunk):
             offset += len(line)
-            text = line.strip(b" \t\r\n")
+            # A file that was truncated under a writer that does not append begins with a hole.
+            text = line.strip(b" \t\r\n\0")
             if text:
                 result.lines.append((offset, text))
                 if len(result.lines) >= self._max_lines:

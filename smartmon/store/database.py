@@ -57,10 +57,8 @@ class Database:
 
     def _begin(self) -> None:
         self._doomed = None
-        if not self.readonly and self._file_identity() != self._identity:
-            raise StoreError(
-                f"the database {clean(self.path)} was moved or deleted while smartmon was using it; restart the daemon"
-            )
+        if not self.readonly and self.lost:
+            raise StoreError(f"the database {clean(self.path)} was moved or deleted while smartmon was using it")
         self._execute("BEGIN" if self.readonly else "BEGIN IMMEDIATE")
 
     def _commit(self) -> None:
@@ -135,6 +133,11 @@ class Database:
         if columns:
             names = ", ".join(f"{name} = ?" for name in columns)
             self._write(f"UPDATE {table} SET {names} WHERE {key} = ?", [*columns.values(), value])  # noqa: S608
+
+    @property
+    def lost(self) -> bool:
+        """Whether another file, or none, is now where the database was when it was opened."""
+        return self._file_identity() != self._identity
 
     def _file_identity(self) -> tuple[int, int] | None:
         try:

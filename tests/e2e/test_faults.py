@@ -1,0 +1,107 @@
+"""Faults found by trying: folders that come and go under the daemon, odd file systems, odd ways of being started."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from smartmon.sources.folders import MAX_ENTRIES
+from tests.e2e.world import Daemon, Run, started, until
+
+QUICK = '[monitor]\npoll_interval = "500ms"\nstatus_interval = "100ms"\n[snapshots]\nsettle = "200ms"\n'
+
+
+def known(daemon: Daemon, step: int) -> bool:
+    """Whether a run has reached the step; a database that is only being made knows nothing."""
+    return "runs" in {row[0] for row in daemon.rows("select name from sqlite_master")} and bool(
+        daemon.rows("select 1 from runs where step = ?", step)
+    )
+
+
+def test_a_base_dir_that_is_not_there_is_waited_for_and_not_made(tmp_path: Path):
+    """Trainers refuse to begin in a folder that is there already and not empty."""
+    base = tmp_path / "train"
+    with started(base, config=QUICK) as daemon:
+        assert not base.exists()
+        Run(base).status(5, loss=1.0)
+        until(lambda: known(daemon, 5))
+        assert daemon.stop() == 0
+
+
+def test_once_refuses_a_base_dir_that_is_not_there(tmp_path: Path):
+    daemon = Daemon(tmp_path / "typo", config=QUICK)
+    done = daemon.once()
+    assert done.returncode == 4
+    assert "there is no folder" in done.stderr
+    assert not daemon.base.exists()
+
+
+def test_a_base_dir_that_was_deleted_is_watched_again_when_it_is_back(tmp_path: Path):
+    run = Run(tmp_path / "train")
+    run.status(1, loss=1.0)
+    with started(run.base, config=QUICK) as daemon:
+        until(lambda: known(daemon, 1))
+        shutil.rmtree(run.base)
+        Run(run.base).status(20, loss=1.0)
+        until(lambda: known(daemon, 20))
+        assert daemon.stop() == 0
+    assert b"Traceback" not in daemon.log.read_bytes()
+
+
+def test_a_deleted_database_is_begun_anew(tmp_path: Path):
+    run = Run(tmp_path / "train")
+    run.status(1, loss=1.0)
+    with started(run.base, config=QUICK) as daemon:
+        until(lambda: known(daemon, 1))
+        for file in (run.base / ".smartmon").glob("smartmon.db*"):
+            file.unlink()
+        run.status(20, loss=1.0)
+        until(lambda: known(daemon, 20))
+        assert daemon.stop() == 0
+
+
+def test_a_run_whose_folder_fills_with_files_stays_under_watch(tmp_path: Path):
+    run = Run(tmp_path / "train" / "run")
+    with started(run.base.parent, config=QUICK) as daemon:
+        for number in range(MAX_ENTRIES + 1):
+            (run.base / f"sample{number}").touch()
+        until(lambda: daemon.events("warning"))
+        run.status(5, loss=1.0)
+        until(lambda: known(daemon, 5))
+
+
+def test_a_status_with_a_step_and_nothing_else_shows_progress(tmp_path: Path):
+    run = Run(tmp_path / "train")
+    with started(run.base, config=QUICK) as daemon:
+        run.status(7)
+        until(lambda: known(daemon, 7))
+
+
+def test_closed_standard_streams_are_nobody_elses(tmp_path: Path):
+    """Without care the lock would get descriptor 2, and a stray message would land in it."""
+    run = Run(tmp_path / "train")
+    run.status(5, loss=1.0)
+    daemon = Daemon(run.base, config=QUICK)
+    shell = ["bash", "-c", 'exec env -u HOME LC_ALL=C "$@" 0<&- 1>&- 2>&-', "sh", *daemon.command("run")]
+    daemon.process = subprocess.Popen(shell)
+    try:
+        until(lambda: known(daemon, 5))
+        streams = [Path(f"/proc/{daemon.process.pid}/fd/{number}").readlink() for number in range(3)]
+        assert streams == [Path(os.devnull)] * 3
+        assert daemon.stop() == 0
+    finally:
+        daemon.close()
+
+
+def test_a_hole_at_the_start_of_a_truncated_log_costs_no_row(tmp_path: Path):
+    """`copytruncate` under a writer that does not append leaves NULs before its next line."""
+    run = Run(tmp_path / "train")
+    log = run.base / "training_log.jsonl"
+    with started(run.base, config=QUICK) as daemon:
+        run.log([{"step": step, "loss": 1.0} for step in range(1, 50)])
+        until(lambda: known(daemon, 49))
+        log.write_bytes(b"\0" * 1000 + json.dumps({"step": 50, "loss": 1.0}).encode() + b"\n")
+        until(lambda: known(daemon, 50))
