@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -60,8 +61,10 @@ def test_a_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path):
     """SIGKILL at random moments while reading, copying and delivering."""
     run = Run(tmp_path / "train")
     chance = random.Random(11)
-    with Receiver() as receiver:
+    with contextlib.ExitStack() as stack:
+        receiver = stack.enter_context(Receiver())
         daemon = Daemon(run.base, "--min-steps-between-saves", "1", config=notifier(receiver))
+        stack.callback(daemon.close)
         training = threading.Event()
 
         def train() -> None:
@@ -90,6 +93,7 @@ def test_a_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path):
         until(lambda: not daemon.rows("select 1 from deliveries where state in ('pending', 'sending')"))
         until(lambda: not daemon.rows("select 1 from keeps where state in ('pending', 'copying')"))
         assert daemon.stop() == 0
+    assert b"Traceback" not in daemon.log.read_bytes()
 
     (check,) = daemon.rows("pragma integrity_check")
     assert check == ("ok",)
