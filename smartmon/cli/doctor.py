@@ -134,7 +134,8 @@ def _daemon(settings: Config) -> Iterator[Line]:
         with open_store(settings) as store:
             info = daemon_info(store, now=time.time())
     except StoreError as error:
-        yield Line("daemon", "warn", str(error).partition(";")[0], f"start one with: {start}")
+        message, _, fix = str(error).partition("; ")
+        yield Line("daemon", "warn", message, fix or f"start one with: {start}")
         return
     if not info.alive:
         yield Line("daemon", "warn", "none is running", f"start one with: {start}")

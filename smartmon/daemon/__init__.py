@@ -20,7 +20,7 @@ from smartmon.config import Config, fixed_part
 from smartmon.daemon.signals import Signals
 from smartmon.daemon.watch import Watch
 from smartmon.daemon.worker import Worker
-from smartmon.errors import ConfigError, PartialError, SourceError
+from smartmon.errors import ConfigError, PartialError, SourceError, StoreError
 from smartmon.keeper import Keeper
 from smartmon.monitor import Monitor
 from smartmon.notify.heartbeat import Heartbeat
@@ -58,6 +58,7 @@ class Daemon:
         self._started_at = clock()
         self._config = self._loaded()
         self._workers: list[Worker] = []
+        self._trouble = ""
         self._close_log: Callable[[], None] = lambda: None
 
     def _loaded(self) -> Config:
@@ -72,10 +73,18 @@ class Daemon:
         `once` SourceError when there is no base dir at all.
         """
         self._signals.take()
+        self._set_up_logging(self._config, to_file=False)
         if once and not expand(self._config.base_dirs):
             raise SourceError(f"{self._absent()}; name the training directory with --base-dir")
         while self._await_folder():
-            code = self._live(once)
+            try:
+                code = self._live(once)
+            except StoreError as error:
+                if once or not error.transient:
+                    raise
+                # Somebody else's lock or a full disk passes, and whoever wanted a watch still wants it.
+                self._retry(error)
+                continue
             if code is not None:
                 return code
             self._lost()
@@ -100,6 +109,14 @@ class Daemon:
                     self._systemd.stopping()
                     self._say_goodbye(store)
 
+    def _retry(self, error: StoreError) -> None:
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            logger.error("daemon.store_refused", error=self._trouble)
+            self._systemd.ready(f"waiting: {error}"[:300])
+        self._systemd.alive()
+        self._signals.wait(LOOK_EVERY)
+
     def _lost(self) -> None:
         logger.error(
             "store.lost",
@@ -118,7 +135,6 @@ class Daemon:
         homes = [fixed_part(base) for base in config.base_dirs]
         home = next((home for home in homes if home == config.state_dir.parent), None)
         if home is not None and not home.exists():
-            self._set_up_logging(config, to_file=False)
             logger.warning("daemon.waiting", message=f"{self._absent()} yet; waiting for it")
             self._systemd.ready(f"waiting for {home}")
             while not (signals.stop or home.is_dir()):
@@ -142,6 +158,19 @@ class Daemon:
 
     def _serve(self, store: Store) -> int | None:
         heartbeat = self._start(store)
+        try:
+            self._tend(store, heartbeat)
+        finally:
+            if self._signals.stop:
+                # A worker, or our own last words, may hang on a lock or a disk. The next start redoes what is lost.
+                last = threading.Timer(STOP_WITHIN + 0.2, os._exit, [0])
+                last.daemon = True
+                last.start()
+            self._halt()
+        return 0 if self._signals.stop else None
+
+    def _tend(self, store: Store, heartbeat: Heartbeat) -> None:
+        """Until a signal ends it or the database is gone: say that all is well while it is, and take new configs."""
         next_row = 0.0
         signals = self._signals
         while not (signals.stop or store.lost):
@@ -158,16 +187,19 @@ class Daemon:
             if signals.reload and not signals.stop:
                 signals.reload = False
                 heartbeat = self._reload_config(store, heartbeat)
-        self._halt()
         heartbeat.stop()
-        return 0 if signals.stop else None
 
     def _start(self, store: Store) -> Heartbeat:
         config = self._config
         workers: dict[str, Worker] = {}
 
         def on(name: str, act: Callable[[Worker], None]) -> Callable[[], None]:
-            return lambda: act(workers[name])
+            def do() -> None:
+                # What is swept up at the start beats before there are workers.
+                if name in workers:
+                    act(workers[name])
+
+            return do
 
         def wake() -> None:
             for name in ("keep", "send"):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
+import time
 from pathlib import Path
+
+import pytest
 
 from smartmon.sources.folders import MAX_ENTRIES
 from tests.e2e.world import Daemon, Run, started, until
@@ -105,3 +109,26 @@ def test_a_hole_at_the_start_of_a_truncated_log_costs_no_row(tmp_path: Path):
         until(lambda: known(daemon, 49))
         log.write_bytes(b"\0" * 1000 + json.dumps({"step": 50, "loss": 1.0}).encode() + b"\n")
         until(lambda: known(daemon, 50))
+
+
+@pytest.mark.slow
+def test_a_database_locked_by_another_is_waited_for_at_the_start_and_not_at_the_end(tmp_path: Path):
+    run = Run(tmp_path / "train")
+    run.status(1, loss=1.0)
+    daemon = Daemon(run.base, config=QUICK)
+    assert daemon.once().returncode == 0
+    other = sqlite3.connect(run.base / ".smartmon" / "smartmon.db", isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        daemon.start(wait=False)
+        until(lambda: b"store_refused" in daemon.log.read_bytes())
+        other.execute("ROLLBACK")
+        run.status(5, loss=1.0)
+        until(lambda: known(daemon, 5))
+        other.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - begun < 5.5
+    finally:
+        other.close()
+        daemon.close()
