@@ -16,10 +16,11 @@ import structlog
 from smartmon.config import Config
 from smartmon.judge import Judge
 from smartmon.monitor.ledger import HISTORY_AGE, Ledger
+from smartmon.monitor.requests import Requests
 from smartmon.monitor.watched import Watched
-from smartmon.records import Batch, Observation, StatusReport
+from smartmon.records import Batch, Observation, RunState, StatusReport
 from smartmon.sources import FoundRun, Source
-from smartmon.store import Store
+from smartmon.store import RunRow, Store
 
 __all__ = ["Monitor", "Watched"]
 
@@ -34,6 +35,7 @@ class Monitor:
         self._store = store
         self._config = config
         self._ledger = Ledger(store, config, on_work)
+        self._requests = Requests(store, config, on_work)
         self.runs: dict[str, Watched] = {}
         """Runs under watch, by path."""
 
@@ -55,11 +57,21 @@ class Monitor:
     def _judge(self, name: str, run_id: int) -> Judge:
         return Judge(self._config.judge_settings(name), self._store.judge_state(run_id))
 
-    def drop(self, path: str) -> None:
+    def drop(self, path: str, now: float) -> None:
         """Stop watching a run whose folder is gone; what is stored of it stays."""
         watched = self.runs.pop(path, None)
         if watched is not None:
             log.info("run.vanished", run=watched.name)
+            self.settle_gone(self._store.run(watched.name), now)
+
+    def settle_gone(self, row: RunRow | None, now: float) -> None:
+        """A run whose folder is gone is not running, whatever it said last."""
+        if row is None or row.state is not RunState.RUNNING or row.path.is_dir():
+            return
+        with self._store.transaction():
+            self._store.update_run(row.id, state=RunState.STALLED.value)
+            message = f"the folder of {row.name} is gone; what was kept and stored of it stays"
+            self._store.add_event(at=now, kind="warning", message=message, run_id=row.id, attempt=row.attempt)
 
     def read(self, watched: Watched, now: float, *, only: frozenset[str] | None = None) -> bool:
         """Read one batch of each source of a run that moved, store what follows, and say whether there is more.
@@ -101,7 +113,7 @@ class Monitor:
                 self._report(watched, batch.status, now)
         for source, batch in taken:
             self._store.set_cursor(watched.id, source.spec.id, dict(batch.cursor))
-        self._ledger.flush_keeps(watched)
+        self._requests.flush(watched)
         self._ledger.progress(watched, now)
         self._store.save_judge_state(watched.id, watched.judge.state())
 
@@ -146,7 +158,7 @@ class Monitor:
                     self._ledger.findings(watched, findings, now)
                     self._ledger.checkpoints(watched, checkpoints, now)
                     self._ledger.state_changed(watched, historic=False, at=now)
-                    self._ledger.flush_keeps(watched)
+                    self._requests.flush(watched)
                     self._store.save_judge_state(watched.id, watched.judge.state())
             except BaseException:
                 watched.judge = self._judge(watched.name, watched.id)
