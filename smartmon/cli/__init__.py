@@ -9,7 +9,7 @@ import importlib
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -79,11 +79,20 @@ def main(argv: list[str] | None = None) -> None:
         print(f"smartmon: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _end_quietly()
+    except SystemExit as error:
+        # The command line library makes exit status 1 of a closed pipe.
+        if isinstance(error.__context__, BrokenPipeError):
+            _end_quietly()
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_quietly() -> NoReturn:
+    """Whoever read our output has enough: no error. Python flushes once more at exit; give that somewhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(0)
 
 
 def _fill_standard_streams() -> None:

@@ -106,8 +106,12 @@ class Watch:
             log.warning("discovery.told", message=note.message)
         present = {str(run.path) for run in found}
         for path in [path for path in self._monitor.runs if path not in present]:
-            self._monitor.drop(path)
+            self._monitor.drop(path, now)
             self._busy.pop(path, None)
+        if not self.scanned.is_set():
+            for row in self._store.runs():
+                # It may have gone while no daemon was there to see.
+                self._monitor.settle_gone(row, now)
         for run in found:
             self._read(self._monitor.adopt(run, now))
         self._monitor.tick(now)

@@ -69,7 +69,7 @@ class Monitor:
         if row is None or row.state is not RunState.RUNNING or row.path.is_dir():
             return
         with self._store.transaction():
-            self._store.update_run(row.id, state=RunState.STALLED.value)
+            self._store.update_run(row.id, state=RunState.STOPPED.value)
             message = f"the folder of {row.name} is gone; what was kept and stored of it stays"
             self._store.add_event(at=now, kind="warning", message=message, run_id=row.id, attempt=row.attempt)
 

@@ -84,6 +84,27 @@ def test_a_status_with_a_step_and_nothing_else_shows_progress(tmp_path: Path):
         until(lambda: known(daemon, 7))
 
 
+def test_a_run_whose_folder_is_gone_is_not_called_running(tmp_path: Path):
+    run = Run(tmp_path / "train" / "run")
+    run.status(5, loss=1.0)
+    with started(run.base.parent, config=QUICK) as daemon:
+        until(lambda: known(daemon, 5))
+        shutil.rmtree(run.base)
+        until(lambda: daemon.rows("select 1 from runs where state = 'stopped'"))
+        assert "is gone" in daemon.events("warning")[0][2]
+        Run(run.base).status(6, loss=1.0)
+        until(lambda: daemon.rows("select 1 from runs where state = 'running' and step = 6"))
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path):
+    run = Run(tmp_path / "train")
+    daemon = Daemon(run.base, config=QUICK)
+    assert daemon.once().returncode == 0
+    shell = ["bash", "-c", '"$@" | true; exit ${PIPESTATUS[0]}', "sh", *daemon.command("config", "show")]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_closed_standard_streams_are_nobody_elses(tmp_path: Path):
     """Without care the lock would get descriptor 2, and a stray message would land in it."""
     run = Run(tmp_path / "train")
