@@ -313,6 +313,8 @@ class Daemon:
         watch = Watch(monitor, store, config, lambda: None, self._clock, events=False)
         keeper = Keeper(store, config, cancel=signals.stopping, beat=lambda: None)
         outbox = Outbox(store, config, cancel=signals.stopping, beat=lambda: None)
+        tried = _tries(store)
+        skipped = len(store.keeps(states=("skipped",)))
         keeper.sweep(self._clock())
         outbox.recover(self._clock())
         watch.read_everything(signals.stopping)
@@ -328,11 +330,13 @@ class Daemon:
         keeper.finish(self._clock())
         while not signals.stop and outbox.deliver_one(self._clock()):
             pass
-        return self._once_code(store)
-
-    @staticmethod
-    def _once_code(store: Store) -> int:
-        dead = store.deliveries(states=("pending", "dead"), limit=1)
-        if dead and dead[-1].attempts:
-            raise PartialError("an alert could not be delivered; see: smartmon alerts list")
+        if len(store.keeps(states=("skipped",))) > skipped:
+            raise PartialError("a snapshot could not be made; see: smartmon events list --kind snapshot_skipped")
+        if any(count > tried.get(row, 0) for row, count in _tries(store).items()):
+            raise PartialError("an alert could not be delivered yet; see: smartmon alerts list")
         return 0
+
+
+def _tries(store: Store) -> dict[str, int]:
+    """How often each alert that has not arrived was tried."""
+    return {row.id: row.attempts for row in store.deliveries(states=("pending", "dead"), limit=10_000)}

@@ -242,3 +242,23 @@ def test_no_planted_secret_is_found_anywhere(tmp_path: Path):
     for path in run.base.rglob("*"):
         if path.is_file():
             assert secret.encode() not in path.read_bytes(), path
+
+
+def test_once_says_3_when_an_alert_of_this_time_did_not_arrive(tmp_path: Path):
+    run = Run(tmp_path / "train")
+    run.log(log_of([1.0] * 6 + [1.9]))
+    nowhere = '[[notifiers]]\nname = "phone"\nurl = "json://127.0.0.1:9/"\n'
+    daemon = Daemon(run.base, config=QUICK + nowhere)
+    assert daemon.once().returncode == 3
+    daemon.config.write_text(QUICK)
+    assert daemon.once().returncode == 0
+
+
+def test_patterns_stand_for_base_dirs(tmp_path: Path):
+    for name in ("a", "b"):
+        Run(tmp_path / "data" / name / "run").log(log_of([1.0, 0.9]))
+    daemon = Daemon(tmp_path / "x", config=QUICK)
+    daemon.base = tmp_path / "data" / "*" / "run"
+    assert daemon.once().returncode == 0
+    assert {row["run"] for row in daemon.cli("status")["runs"]} == {"run", "b/run"}
+    assert (tmp_path / "data" / ".smartmon" / "smartmon.db").exists()
