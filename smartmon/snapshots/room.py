@@ -50,7 +50,8 @@ def lacking(folder: Path, need: Need, limits: Limits) -> str:
     least = max(int(total * limits.min_free_percent / 100), limits.min_free_least)
     least = min(least, max(limits.min_free_most, limits.min_free_least))
     stay = max(least, 2 * need.largest_checkpoint)
-    if free - need.bytes < stay:
+    # A record without files (there was no checkpoint) takes a few kilobytes, and says most where the disk is fullest.
+    if need.bytes and free - need.bytes < stay:
         why = "for the trainer's next saves" if stay > least else "on this disk"
         return f"the copy takes {size(need.bytes)}, {size(free)} are free, and {size(stay)} must stay free {why}"
     left = _INODES_LEFT if stats.f_files >= 10 * _INODES_LEFT else 0
