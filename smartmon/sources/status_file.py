@@ -21,6 +21,10 @@ _EXTRAS = 64
 _TOLD = frozenset({"status", "state", "error_type", "error_message", "error", "model_name"})
 """Texts that have a place of their own in a report."""
 _PLACEHOLDERS = ("loss", "eval_loss", "perplexity", "eval_perplexity")
+_LATE = 600.0
+"""Seconds by which a status may tell an earlier moment than the one at which it was seen to be written."""
+_ZONES = 86400.0
+"""Seconds past which no time zone explains it."""
 _RACY = 0.05
 """Seconds within which a second write may leave the same mtime, size and inode behind."""
 
@@ -76,10 +80,14 @@ class StatusFile:
         self, record: Mapping[str, Any], row: Row, contents: Contents, now: float, *, seen: bool
     ) -> StatusReport:
         at = plausible(row.at, now)
-        timed = at is not None or seen
+        timed, written = at is not None or seen, min(contents.mtime, now)
+        if at is not None and at < written - _LATE:
+            # A late clock or another time zone, or a file that was copied: known once it changes under our eyes.
+            timed = seen or at < written - _ZONES
+            at = written if seen else at
         if at is None:
             # The moment of writing, unless that clock makes no sense here.
-            at = min(contents.mtime, now)
+            at = written
         speaks = self.spec.options.get("state", True) is not False
         word = record.get("status", record.get("state")) if speaks else None
         return StatusReport(

@@ -77,6 +77,20 @@ def test_a_run_whose_folder_fills_with_files_stays_under_watch(tmp_path: Path):
         until(lambda: known(daemon, 5))
 
 
+def test_a_trainer_whose_clock_is_hours_late_is_not_called_stalled(tmp_path: Path):
+    """A container in another time zone that writes its local time."""
+    run = Run(tmp_path / "train")
+    with started(run.base, config=QUICK) as daemon:
+        for step in range(1, 8):
+            run.status(step * 10, loss=1.0, timestamp=time.time() - 7200)
+            until(lambda step=step: known(daemon, step * 10))
+        scans = daemon.rows("select last_seen from runs")
+        run.status(80, loss=1.0, timestamp=time.time() - 7200)
+        until(lambda: known(daemon, 80) and daemon.rows("select last_seen from runs") != scans)
+        assert daemon.stop() == 0
+    assert not daemon.events("stalled")
+
+
 def test_a_status_with_a_step_and_nothing_else_shows_progress(tmp_path: Path):
     run = Run(tmp_path / "train")
     with started(run.base, config=QUICK) as daemon:
