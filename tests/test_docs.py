@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from smartmon.cli import app
 from smartmon.config import load
@@ -106,9 +107,20 @@ def test_every_command_has_help(name: str) -> None:
     text = NAMES[name].help or ""
     first = text.split("\n")[0].strip()
     assert first
+    assert "\n\nExample: smartmon " in text, "an example, in a paragraph of its own"
     assert first.endswith((".", ":"))
     for option in NAMES[name].params:
         assert getattr(option, "help", "") or option.name == "help", f"{name}: {option.name} has no help"
+
+
+@pytest.mark.parametrize("group", ["", *sorted({name.split()[0] for name in NAMES if " " in name})])
+def test_every_list_of_commands_is_whole_at_80_columns(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(app, [*group.split(), "--help"]).output
+    commands_part = shown.partition("Commands:\n")[2].splitlines()
+    assert commands_part
+    assert [line for line in commands_part if not re.search(r"[a-z]\.$", line)] == []
+    assert "Example: smartmon " in shown
 
 
 @pytest.mark.parametrize("name", NAMES)

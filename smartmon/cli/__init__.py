@@ -12,6 +12,7 @@ import sys
 from typing import Annotated, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 import smartmon
 from smartmon.errors import SmartmonError
@@ -32,12 +33,25 @@ COMMANDS = (
 )
 """The modules of this package that hold a command each; every one has `register(app)`."""
 
-EXIT_STATUS = """Exit status: 0 fine, 1 a bug in smartmon, 2 usage or bad config, 3 partial (some items damaged or
+HELP = """Watch ML training from outside: notice trouble, keep the checkpoint, tell you.
+
+Example: smartmon run --base-dir ~/train
+
+Exit status: 0 fine, 1 a bug in smartmon, 2 usage or bad config, 3 partial (some items damaged or
 failed), 4 cannot reach a store or source, 5 locked by another daemon, 10 an incident is open (status --check)."""
+
+
+class _InOrder(TyperGroup):
+    """Lists the commands as a user meets them."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(super().list_commands(ctx), key=COMMANDS.index)
+
 
 app = typer.Typer(
     name="smartmon",
-    help=f"Watch ML training from outside: notice trouble, keep the checkpoint, tell you.\n\n{EXIT_STATUS}",
+    cls=_InOrder,
+    help=HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

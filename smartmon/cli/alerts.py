@@ -29,14 +29,16 @@ def register(app: typer.Typer) -> None:
 
 
 def send_test(
-    name: Annotated[str | None, typer.Argument(help="The notifier's name; without one, all of them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The notifier's name; without one, all of them.")
+    ] = None,
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a real test message now, the way the daemon sends, and say what came of it. No daemon is needed.
+    """Send a real test message now, and say what came of it.
 
-    Exits 3 when one failed.
+    It goes the way the daemon sends; no daemon is needed. Exits 3 when one failed.
 
     Example: smartmon alerts test phone
     """
@@ -110,12 +112,15 @@ def list_(
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
     state: Annotated[
-        list[str] | None, typer.Option("--state", help=f"Only this state: {', '.join(STATES)}; repeatable.")
+        list[str] | None,
+        typer.Option("--state", metavar="STATE", help=f"Only this state: {', '.join(STATES)}; repeatable."),
     ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List messages and hooks, oldest first: what was sent, what waits, what failed and why.
+    """List messages and hooks, the newest 50, oldest first.
+
+    What was sent, what waits, what failed and why.
 
     Example: smartmon alerts list --state dead
     """
@@ -192,14 +197,16 @@ def _as_json(row: DeliveryRow, error: str) -> dict[str, Any]:
 
 def retry(
     delivery: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="The message's id, or any unambiguous start of it.")
+        str | None, typer.Argument(metavar="ID", help="The message's id, or any unambiguous start of it.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every message that failed or still waits.")] = False,
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make failed or waiting messages due now; the daemon sends them, at its next start if none runs.
+    """Make failed or waiting messages due now.
+
+    The daemon sends them, at its next start if none runs.
 
     Example: smartmon alerts retry --all
     """

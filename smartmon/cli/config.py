@@ -13,7 +13,9 @@ from smartmon.cli.options import AsJson, BaseDirs, ConfigPath
 if TYPE_CHECKING:
     from smartmon.config import Config
 
-group = typer.Typer(help="Check, show or start the configuration.", no_args_is_help=True, rich_markup_mode=None)
+GROUP_HELP = "Check, show or start the configuration.\n\nExample: smartmon config check"
+
+group = typer.Typer(help=GROUP_HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command("check")
 def check(base_dir: BaseDirs = None, config: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Check the configuration and say everything that is wrong with it, at once.
+    """Check the configuration and say all that is wrong with it.
 
     Also finds out whether every notifier's URL can be read by Apprise; nothing is sent. Exits 2 on any problem.
 
@@ -88,7 +90,9 @@ def notifier_problems(settings: Config) -> list[str]:
 
 @group.command("show")
 def show(base_dir: BaseDirs = None, config: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Show every setting with its value and where it came from; secrets are masked.
+    """Show every setting, its value and where it came from.
+
+    Secrets are masked.
 
     Example: smartmon config show --base-dir runs
     """
@@ -132,10 +136,12 @@ def _shown(value: Any) -> str:
 
 @group.command("init")
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("smartmon.toml"),
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("smartmon.toml"),
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a config file in which every setting is explained and commented out.
+    """Write a config file with every setting explained.
+
+    Each is commented out and shows its default.
 
     Example: smartmon config init ~/.config/smartmon/config.toml
     """
@@ -158,7 +164,9 @@ def init(
 
 @group.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of the config file, for editors that complete and check TOML.
+    """Print the JSON Schema of the config file.
+
+    For editors that complete and check TOML.
 
     Example: smartmon config schema > smartmon.schema.json
     """

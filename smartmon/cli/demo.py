@@ -14,13 +14,16 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--dir", help="Folder to play in; made anew each time.")] = Path("demo"),
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="Folder to play in; made anew each time.")
+    ] = Path("demo"),
     pace: Annotated[float, typer.Option(min=10, max=1000, help="Steps a second of the run.")] = 100.0,
 ) -> None:
-    """Watch a scripted run go wrong, in under a minute, on this machine.
+    """Watch a scripted run go wrong, in under a minute.
 
-    A small process writes the files of a fine-tune (status, JSON Lines, safetensors checkpoints, rotation); the real
-    daemon watches it, alerts arrive at a local receiver that prints them, and the snapshots that were kept are listed.
+    All on this machine: a small process writes the files of a fine-tune (status, JSON Lines, safetensors checkpoints,
+    rotation); the real daemon watches it, alerts arrive at a local receiver that prints them, and the snapshots that
+    were kept are listed.
 
     Example: smartmon demo --dir /tmp/demo
     """

@@ -21,9 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(base_dir: BaseDirs = None, config: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Say what works here: watching, copying, room, notifiers, GPU, daemon; each trouble with its fix.
+    """Say what works on this machine, each trouble with its fix.
 
-    Changes nothing. Exits 3 when something fails, 0 when everything works or only could be better.
+    Watching, copying, room, notifiers, GPU, daemon. Changes nothing. Exits 3 when something fails, 0 when everything
+    works or only could be better.
 
     Example: smartmon doctor --base-dir runs
     """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from smartmon.store import EventRow
 
 MinSeverity = Annotated[str | None, typer.Option("--severity", help="At least this: info, warning or critical.")]
+GROUP_HELP = "What happened, in order.\n\nExample: smartmon events list --since 2h --base-dir ~/train"
 _POLL_SECONDS = 0.5
 _TAIL_START = 10
 _BATCH = 10_000
@@ -24,7 +25,7 @@ _BATCH = 10_000
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="What happened, in order.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help=GROUP_HELP, no_args_is_help=True, rich_markup_mode=None)
     group.command("list")(list_events)
     group.command("tail")(tail)
     app.add_typer(group, name="events")
@@ -73,9 +74,9 @@ def tail(
     since: Since = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the last 10 events, or those --since, then each new one as it comes, until Ctrl-C.
+    """Show the last events, then each new one as it comes.
 
-    With --json one object a line, each flushed at once.
+    The last 10, or all --since; Ctrl-C ends it. With --json one object a line, each flushed at once.
 
     Example: smartmon events tail --severity warning --json --base-dir ~/train | ./on-event.sh
     """

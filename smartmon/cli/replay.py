@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(
-    logs: Annotated[list[Path], typer.Argument(help="Logs in any format that smartmon reads.", show_default=False)],
+    logs: Annotated[
+        list[Path], typer.Argument(metavar="LOG", help="Logs in any format that smartmon reads.", show_default=False)
+    ],
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
     loss_spike_threshold: Annotated[

@@ -8,10 +8,12 @@ import typer
 
 from smartmon.cli.options import AsJson, BaseDirs, ConfigPath, Kinds, Limit, RunName, Since
 
+GROUP_HELP = "The runs that have been seen.\n\nExample: smartmon runs list --base-dir ~/train"
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="The runs that have been seen.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help=GROUP_HELP, no_args_is_help=True, rich_markup_mode=None)
     group.command("list")(list_runs)
     app.add_typer(group, name="runs")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smartmon.records import Snapshot
     from smartmon.retention import Verdict
 
-Name = Annotated[str, typer.Argument(help="A snapshot's name, or any unambiguous part of it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A snapshot's name, or any unambiguous part of it.")]
 
 
 GROUP_HELP = "The checkpoints that were kept.\n\nExample: smartmon snapshots list --base-dir ~/train"
@@ -74,7 +74,9 @@ def list_snapshots(
 
 
 def show(name: Name, base_dir: BaseDirs = None, config: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Show all that is known of one snapshot: why, what the metrics were, and which files it holds.
+    """Show all that is known of one snapshot.
+
+    Why it was kept, what the metrics were, and which files it holds.
 
     Example: smartmon snapshots show anomaly_20251112_143022
     """
@@ -90,15 +92,18 @@ def show(name: Name, base_dir: BaseDirs = None, config: ConfigPath = None, as_js
 
 
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Snapshots to check; without any, all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Snapshots to check; without any, all.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Read every byte and compare digests.")] = False,
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that snapshots are what was copied: every file there, as long as it was, whole as its format tells.
+    """Check that snapshots are what was copied.
 
-    Exits 3 when one is not.
+    Every file is there, as long as it was, and whole as its format tells; with --full every byte is the same. Exits 3
+    when one is not.
 
     Example: smartmon snapshots verify --full
     """
@@ -160,10 +165,10 @@ def prune(
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove the snapshots that retention no longer keeps, as the daemon does by itself.
+    """Remove the snapshots that retention no longer keeps.
 
-    Pinned ones, those that an open incident cites, and the newest of each run always stay.
-    Exits 3 when one cannot be removed.
+    The daemon does so by itself. Pinned ones, those that an open incident cites, and the newest of each run always
+    stay. Exits 3 when one cannot be removed.
 
     Example: smartmon snapshots prune --dry-run
     """
@@ -232,7 +237,7 @@ def restore(
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a snapshot out: all of it, or nothing when something goes wrong.
+    """Copy a snapshot out: all of it, or nothing.
 
     Example: smartmon snapshots restore anomaly_20251112_143022 ~/train/retry --checkpoint-only
     """
@@ -252,7 +257,7 @@ def restore(
 
 
 def delete(
-    names: Annotated[list[str], typer.Argument(help="Snapshots to delete: names, or unambiguous beginnings.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names, or unambiguous beginnings of names.")],
     force: Annotated[bool, typer.Option("--force", help="Even a pinned one.")] = False,
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
@@ -292,7 +297,9 @@ def compare(
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set two snapshots side by side: metrics, settings, and which files are the same.
+    """Set two snapshots side by side.
+
+    Metrics, settings, and which files are the same.
 
     Example: smartmon snapshots compare best_model_loss_0.6321 loss_spike_40.7pct
     """

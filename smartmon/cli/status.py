@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 def status(
     run: Annotated[
-        str | None, typer.Argument(help="Only this run: its name, or any unambiguous start of it.", show_default="all")
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="Only this run: its name, or any unambiguous start of it.", show_default="all"
+        ),
     ] = None,
     base_dir: BaseDirs = None,
     config: ConfigPath = None,

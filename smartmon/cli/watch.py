@@ -29,7 +29,10 @@ def register(app: typer.Typer) -> None:
 
 def watch(
     run: Annotated[
-        str | None, typer.Argument(help="Only this run: its name, or any unambiguous start of it.", show_default="all")
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="Only this run: its name, or any unambiguous start of it.", show_default="all"
+        ),
     ] = None,
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
@@ -39,7 +42,7 @@ def watch(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and exit.")] = False,
 ) -> None:
-    """Watch the runs: progress, loss, incidents, snapshots, last events. Ctrl-C ends it.
+    """Watch the runs live: progress, loss, incidents, snapshots. Ctrl-C ends it.
 
     When the output is no terminal, a block of plain text is printed every --interval and whenever something happens.
 

@@ -23,13 +23,13 @@ def register(app: typer.Typer) -> None:
 
 
 def why(
-    run: Annotated[str, typer.Argument(help="A run's name, any unambiguous start of it, or a log.")],
-    step: Annotated[int, typer.Option("--step", help="The step to explain.", show_default=False)],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, any unambiguous start of it, or a log.")],
+    step: Annotated[int, typer.Option("--step", metavar="N", help="The step to explain.", show_default=False)],
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each detector saw at a step: value, expected, limit, verdict and severity.
+    """Show what each detector saw at a step, and what it made of it.
 
     The run is judged again from its first row with the present settings, so that a threshold can be tried before it is
     relied on.
