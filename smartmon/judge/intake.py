@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smartmon import stats
-from smartmon.records import AttemptStarted, Observation, Rescaled
+from smartmon.records import AttemptStarted, Observation, Rescaled, SourceRank
 
 ACCURACIES = ("accuracy", "eval_accuracy")
 NOT_PROGRESS = frozenset({"epoch", "total_steps"})
 """Keys that ride on every row: that they were seen at a later step says nothing."""
+STEP = ""
+"""Stands for the step itself among a source's metrics."""
 MOVED_AGAIN = 60.0
 """Seconds after a run's end from which a new step means that it runs again, not that its last rows came late."""
 
@@ -80,6 +82,7 @@ class Intake:
             if self._fresh(metric, value, obs):
                 taken.fresh[metric] = value
                 self.passed[metric] = (step, value, obs.source)
+        source.steps[STEP] = step
         if self.first_step is None:
             self.first_step = step
         loss = taken.fresh.get("loss")
@@ -99,7 +102,11 @@ class Intake:
 
     def _attempt(self, obs: Observation, source: _Source, restarted: bool) -> AttemptStarted | None:
         steps = source.steps
-        back = any(steps.get(m, -1) > obs.step for m in obs.values if m not in NOT_PROGRESS)
+        told = [metric for metric in obs.values if metric not in NOT_PROGRESS]
+        if obs.rank is SourceRank.STATUS:
+            # A status file may tell of nothing but its step; logs may repeat one in rows without metrics.
+            told = told or [STEP]
+        back = any(steps.get(metric, -1) > obs.step for metric in told)
         if source.attempt < self.attempt:
             if self._in_time(obs, source):
                 source.attempt, source.steps = self.attempt, {}

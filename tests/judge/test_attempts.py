@@ -206,3 +206,12 @@ def test_what_came_to_its_end_was_in_no_crash_loop() -> None:
         at += 10_000
     assert len(started(found)) == 4
     assert anomalies(found, "crashed") == []
+
+
+def test_a_status_that_tells_only_steps_can_be_resumed_too() -> None:
+    found = feed([row(step, rank=SourceRank.STATUS) for step in (100, 200, 300, 150, 250)])
+    assert started(found) == [(2, 150, False)]
+
+
+def test_a_log_row_without_metrics_opens_no_attempt() -> None:
+    assert started(feed([row(100, loss=1.0), row(200), row(150), row(300, loss=1.0)])) == []
