@@ -132,7 +132,8 @@ def _verdict(
         kind, within = policy.within(trigger)
         # A best model's weights are the business of keep_best_weights, else they would stay for as long as a run lasts.
         if within and age <= within and not _is_best(trigger):
-            reasons.append(f"{kind} within {duration_text(within)} of the newest of its run")
+            named = "" if kind == "default" else f"{kind} "
+            reasons.append(f"{named}within {duration_text(within)} of the newest of its run")
     if one in best:
         return _best_verdict(one, policy, best.index(one), age, reasons)
     if reasons:

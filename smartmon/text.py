@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import unicodedata
 
@@ -22,8 +23,8 @@ def clean(text: object) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Four significant digits, or `-` for nothing known."""
-    return "-" if value is None else f"{value:.{digits}g}"
+    """Four significant digits, `NaN` spelled so, or `-` for nothing known."""
+    return "-" if value is None else "NaN" if math.isnan(value) else f"{value:.{digits}g}"
 
 
 def count(value: int | None) -> str:

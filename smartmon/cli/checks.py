@@ -66,9 +66,9 @@ def inotify(environment: Path = Path("/proc/sys/fs/inotify")) -> Iterator[Line]:
     if trouble:
         yield Line("inotify", "warn", f"a watch was refused: {trouble}", fix)
     elif watches < _WATCHES_WANTED:
-        yield Line("inotify", "warn", f"works, but with only {watches} watches for all programs", fix)
+        yield Line("inotify", "warn", f"works, but with only {watches:,} watches for all programs", fix)
     else:
-        yield Line("inotify", "ok", f"works ({watches} watches, {instances} instances)")
+        yield Line("inotify", "ok", f"works ({watches:,} watches, {instances:,} instances)")
 
 
 def _watch() -> str:

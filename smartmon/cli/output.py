@@ -28,11 +28,12 @@ def print_json(value: Json, *, indent: int | None = 2) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, right: frozenset[int] = frozenset()) -> str:
-    """Lay rows out in columns under a head; columns whose index is in `right` are aligned to the right."""
+    """Lay rows out in columns under a head in capitals; columns whose index is in `right` are aligned to the right."""
+    head = [name.upper() for name in head]
     cells = [[clean(cell) for cell in row] for row in rows]
     widths = [max(len(head[i]), *(len(row[i]) for row in cells)) if cells else len(head[i]) for i in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
         return "  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
 
-    return "\n".join(line(row) for row in [list(head), *cells])
+    return "\n".join(line(row) for row in [head, *cells])

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from smartmon.cli.output import table
 from smartmon.records import Snapshot
 from smartmon.retention import Action, Verdict
-from smartmon.text import clean, count, number, size
+from smartmon.text import clean, clock, count, number, size
 
 _ROW = (
     *("name", "run", "created_at", "reason", "step", "loss", "accuracy", "checkpoint_step", "bytes", "pinned"),
     *("attempt", "has_weights", "problem"),
 )
+METRICS = ("loss", "accuracy", "learning_rate", "grad_norm")
 _FILES_SHOWN = 40
 
 
@@ -71,18 +73,17 @@ def details(one: Snapshot) -> str:
         ("path", one.path),
         ("state", state(one) + (f": {one.problem}" if one.problem else "")),
         ("run", f"{one.run}, attempt {one.attempt}"),
-        ("made", one.created_at),
+        ("made", _moment(one.created_at)),
         ("why", f"{', '.join(one.triggers)} ({one.severity.value})"),
         ("step", count(one.step)),
         ("checkpoint", _checkpoint(one)),
-        *((key.replace("_", " "), number(data.get(key))) for key in ("loss", "accuracy", "learning_rate", "grad_norm")),
-        ("loss before", ", ".join(number(value) for value in data.get("loss_history") or ()) or "-"),
+        *((key.replace("_", " "), _value(key, data.get(key))) for key in METRICS),
+        ("last losses", ", ".join(number(value) for value in data.get("loss_history") or ()) or "-"),
         ("best loss", f"{number(data.get('best_loss'))} at step {count(data.get('best_loss_step'))}"),
         ("size", f"{size(one.bytes)} ({data.get('copy_method', '-')})"),
     ]
+    facts += [("seen", anomaly.get("message", "")) for anomaly in data.get("anomalies") or ()]
     lines = [f"{name:<14}{clean(value)}" for name, value in facts]
-    for anomaly in data.get("anomalies") or ():
-        lines.append(f"{'':<14}{clean(anomaly.get('message', ''))}")
     files = data.get("files") or ()
     lines += ["", *(f"{size(file['bytes']):>10}  {clean(file['path'])}" for file in files[:_FILES_SHOWN])]
     if len(files) > _FILES_SHOWN:
@@ -119,7 +120,8 @@ def plan(verdicts: Sequence[Verdict], dry_run: bool, failed: Mapping[str, str]) 
     freed = sum(one.snapshot.bytes for one in _changed(verdicts) if one.snapshot.name not in failed)
     changed = len(_changed(verdicts)) - len(failed)
     verb = "would free" if dry_run else "freed"
-    return "\n".join([*lines, f"{changed} of {len(verdicts)} snapshots: {verb} up to {size(freed)}"])
+    told = f"{changed} of {len(verdicts)} snapshots, which {verb} up to {size(freed)}"
+    return "\n".join([*lines, "", told if changed or failed else f"nothing to remove: all {len(verdicts)} stay"])
 
 
 def plan_json(verdicts: Sequence[Verdict], dry_run: bool, failed: Mapping[str, str]) -> dict[str, Any]:
@@ -139,9 +141,11 @@ def _changed(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def comparison(found: Mapping[str, Any]) -> str:
     """Two snapshots side by side."""
     first, second = found["a"], found["b"]
-    facts = [(key.replace("_", " "), _shown(first[key]), _shown(second[key]), "") for key in first if key != "name"]
+    facts = [
+        (key.replace("_", " "), _fact(key, first[key]), _fact(key, second[key]), "") for key in first if key != "name"
+    ]
     numbers = [
-        (key.replace("_", " "), number(pair["a"]), number(pair["b"]), _signed(pair["difference"]))
+        (key.replace("_", " "), _value(key, pair["a"]), _value(key, pair["b"]), _signed(pair["difference"]))
         for key, pair in found["numbers"].items()
     ]
     settings = [(key, _shown(pair["a"]), _shown(pair["b"]), "") for key, pair in found["parameters"].items()]
@@ -159,8 +163,31 @@ def comparison(found: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def _value(metric: str, value: float | None) -> str:
+    unit = " %" if metric == "accuracy" and value is not None else ""
+    return f"{number(value)}{unit}"
+
+
+def _fact(key: str, value: Any) -> str:
+    """A fact in the words of `snapshots show` and `list`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return size(value) if key == "bytes" else count(value)
+    if key == "created_at" and isinstance(value, str):
+        return _moment(value)
+    return _shown(value)
+
+
+def _moment(written: str) -> str:
+    """A moment of a metadata file in local time, as everywhere else."""
+    try:
+        return clock(datetime.fromisoformat(written).timestamp())
+    except (ValueError, OverflowError, OSError):
+        return written or "-"
+
+
 def _shown(value: Any) -> str:
-    return "-" if value is None else _cut(str(value), 30)
+    """A setting as TOML spells it."""
+    return "-" if value is None else str(value).lower() if isinstance(value, bool) else _cut(str(value), 30)
 
 
 def _signed(value: float | None) -> str:

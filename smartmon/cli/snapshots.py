@@ -108,6 +108,7 @@ def verify(
     Example: smartmon snapshots verify --full
     """
     from smartmon.cli.output import print_json
+    from smartmon.cli.status_text import plural
     from smartmon.errors import PartialError
     from smartmon.snapshots import digests
     from smartmon.text import clean
@@ -119,7 +120,7 @@ def verify(
         result = digests.verify(one, full=full)
         results.append(result)
         if not as_json:
-            said = f"ok ({result['files']} files, {result['checked']})" if result["ok"] else "DAMAGED"
+            said = f"ok ({plural(result['files'], 'file')}, {result['checked']} checked)" if result["ok"] else "DAMAGED"
             print(f"{clean(one.name)}: {said}", *(f"    {clean(why)}" for why in result["problems"]), sep="\n")
     if as_json:
         print_json(results)
@@ -252,8 +253,11 @@ def restore(
         print_json({**told, "bytes": done.bytes, "checkpoints": [str(path) for path in done.checkpoints]})
         return
     print(f"restored {clean(one.name)} to {clean(destination)}: {done.files} files, {size(done.bytes)}")
+    good = one.metadata.get("last_good_checkpoint_step")
     for path in done.checkpoints:
-        print(f"resume from {clean(path)}")
+        # Where two were kept, one is from before the trouble: that is the one to go on from.
+        last_good = len(done.checkpoints) > 1 and path.name.endswith(f"-{good}")
+        print(f"resume from {clean(path)}" + (" (the last good one)" if last_good else ""))
 
 
 def delete(

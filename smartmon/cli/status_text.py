@@ -15,6 +15,7 @@ from smartmon.store import EventRow, IncidentRow
 from smartmon.text import clean, clock, count, duration, number, size
 
 RUNS_SHOWN = 12
+KEPT_HANG = " " * len("kept  ")
 
 
 def width() -> int:
@@ -80,7 +81,7 @@ def run_lines(run: RunInfo, *, now: float) -> list[str]:
         lines += [f"  {incident_head(incident)}", *fold(clean(incident.message), "    ")]
     if not run.open_incidents:
         lines.append("  no open incident")
-    lines += [f"  {line}" for line in kept_lines(run)]
+    lines += [row for line in kept_lines(run) for row in fold(line, "  ", hang=KEPT_HANG)]
     return lines
 
 
@@ -143,9 +144,10 @@ def kept_lines(run: RunInfo) -> list[str]:
 
 def snapshot_text(snapshot: Snapshot) -> str:
     """A snapshot's name and what is in it."""
-    checkpoint = f"checkpoint {snapshot.checkpoint_step}" if snapshot.checkpoint_step is not None else "no checkpoint"
+    step = snapshot.checkpoint_step
+    holds = "no checkpoint" if step is None else f"checkpoint {count(step)}, {size(snapshot.bytes)}"
     state = "" if snapshot.state.value in ("ok", "no_checkpoint") else f", {snapshot.state.value.upper()}"
-    return f"{clean(snapshot.name)} ({checkpoint}, {size(snapshot.bytes)}{state})"
+    return f"{clean(snapshot.name)} ({holds}{state})"
 
 
 def event_lines(event: EventRow, *, indent: str = "", columns: int | None = None) -> list[str]:
@@ -176,10 +178,10 @@ def by_interest(runs: Sequence[RunInfo]) -> list[RunInfo]:
     return sorted(runs, key=interest)
 
 
-def fold(text: str, indent: str = "", columns: int | None = None) -> list[str]:
-    """Break a text at the terminal's width."""
+def fold(text: str, indent: str = "", columns: int | None = None, *, hang: str = "") -> list[str]:
+    """Break a text at the terminal's width; what goes on is set in by `hang` as well."""
     columns = columns or width()
-    return textwrap.wrap(text, columns, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(text, columns, initial_indent=indent, subsequent_indent=indent + hang, break_on_hyphens=False)
 
 
 def plural(number: int, noun: str) -> str:

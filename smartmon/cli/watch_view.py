@@ -15,6 +15,7 @@ from rich.text import Text
 from smartmon import queries
 from smartmon.cli import sparkline
 from smartmon.cli.status_text import (
+    KEPT_HANG,
     by_interest,
     daemon_lines,
     event_lines,
@@ -30,7 +31,7 @@ from smartmon.cli.status_text import (
 from smartmon.errors import StoreError
 from smartmon.records import RunState, Severity
 from smartmon.store import EventRow, Series, Store
-from smartmon.text import clean, number
+from smartmon.text import clean, count, number
 
 _FITTING = ((3, 6), (2, 4), (1, 4), (1, 2))
 """Runs shown in full, and events: the first pair with which a frame fits the terminal."""
@@ -148,7 +149,7 @@ def frame_lines(
 def _run(run: queries.RunInfo, loss: Series | None, columns: int, *, now: float, plain: bool) -> list[Text]:
     row = run.row
     head = Text(clean(row.name), style="bold")
-    head.append(f"  {row.state.value}", style=_STATE_STYLES.get(row.state, "cyan"))
+    head.append(f"  {row.state.value.upper()}", style=_STATE_STYLES.get(row.state, "cyan"))
     if row.attempt > 1:
         head.append(f"  attempt {row.attempt}", style="dim")
     lines = [head]
@@ -161,7 +162,8 @@ def _run(run: queries.RunInfo, loss: Series | None, columns: int, *, now: float,
         style = _STYLES[incident.severity]
         lines += _folded(f"! {incident_head(incident)}", columns, style=style)
         lines += _folded(clean(incident.message), columns, indent="  ")
-    return lines + [line for text in kept_lines(run) for line in _folded(text, columns, style="cyan")]
+    kept = [line for text in kept_lines(run) for line in fold(text, "", columns, hang=KEPT_HANG)]
+    return lines + [Text(line, style="cyan") for line in kept]
 
 
 def _bar(share: float, columns: int, *, plain: bool) -> Text:
@@ -194,7 +196,9 @@ def _chart(loss: Series, columns: int, *, plain: bool) -> list[Text]:
 def _short(run: queries.RunInfo) -> Text:
     line = Text(clean(run.row.name), style="bold")
     trouble = f"  {plural(len(run.open_incidents), 'open incident')}" if run.open_incidents else ""
-    return line.append(f"  {run.row.state.value}  step {run.row.step}  loss {number(run.latest.get('loss'))}{trouble}")
+    return line.append(
+        f"  {run.row.state.value.upper()}  step {count(run.row.step)}  loss {number(run.latest.get('loss'))}{trouble}"
+    )
 
 
 def _folded(text: str, columns: int, *, indent: str = "", style: str = "") -> list[Text]:

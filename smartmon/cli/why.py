@@ -10,7 +10,7 @@ import typer
 from smartmon.cli.options import AsJson, BaseDirs, ConfigPath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from smartmon.config import Config
     from smartmon.detectors.signal import Verdict
@@ -46,16 +46,27 @@ def why(
     settings = load_config(base_dir, config)
     path = Path(run)
     if path.is_file():
-        name, verdicts = run_name(path), explain(rows(path), settings.judge_settings(), step)
+        name, observations = run_name(path), list(rows(path))
+        verdicts = explain(observations, settings.judge_settings(), step)
     else:
         name, observations = _stored(settings, run)
         verdicts = explain(observations, settings.judge_settings(name), step)
     if not verdicts:
-        raise UsageError(f"{clean(run)} has no judged value at step {count(step)}; see which steps it has with: replay")
+        raise UsageError(f"{clean(run)} has no judged value at step {count(step)}{_nearest(observations, step)}")
     if as_json:
         print_json({"run": name, "step": step, "verdicts": [_json(verdict) for verdict in verdicts]})
     else:
         print(_text(name, step, verdicts))
+
+
+def _nearest(observations: Sequence[Observation], step: int) -> str:
+    """Name the steps around, for a step that nothing was logged at."""
+    from smartmon.text import count
+
+    before = max((obs.step for obs in observations if obs.step < step), default=None)
+    after = min((obs.step for obs in observations if obs.step > step), default=None)
+    found = [count(near) for near in (before, after) if near is not None]
+    return f"; the nearest with one: {' and '.join(found)}" if found else ""
 
 
 def _stored(settings: Config, run: str) -> tuple[str, list[Observation]]:
@@ -89,14 +100,6 @@ def _json(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _number(value: float | None) -> str:
-    import math
-
-    from smartmon import text
-
-    return "NaN" if value is not None and math.isnan(value) else text.number(value)
-
-
 def _text(name: str, step: int, verdicts: list[Verdict]) -> str:
     import textwrap
 
@@ -108,15 +111,17 @@ def _text(name: str, step: int, verdicts: list[Verdict]) -> str:
         (
             verdict.detector,
             verdict.metric,
-            _number(verdict.value),
-            _number(verdict.expected),
-            _number(verdict.limit),
+            text.number(verdict.value),
+            text.number(verdict.expected),
+            text.number(verdict.limit),
             verdict.severity.value if verdict.severity else "quiet",
         )
         for verdict in verdicts
     ]
     said = [
-        textwrap.fill(text.clean(f"{v.detector}: {v.text}"), 79, subsequent_indent="  ", break_long_words=False)
+        textwrap.fill(
+            text.clean(f"{v.detector}, {v.metric}: {v.text}"), 79, subsequent_indent="  ", break_long_words=False
+        )
         for v in verdicts
     ]
     title = f"{text.clean(name)}, step {text.count(step)}"

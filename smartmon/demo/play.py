@@ -86,6 +86,8 @@ def run(folder: Path, pace: float, say: Callable[[str], None]) -> None:
 
 def _make_room(folder: Path) -> None:
     if folder.exists():
+        if not folder.is_dir():
+            raise UsageError(f"{text.clean(folder)} is no folder; name another with --dir")
         if not (folder / MARK).exists() and any(folder.iterdir()):
             raise UsageError(f"{text.clean(folder)} is not empty and no earlier demo made it; name another with --dir")
         shutil.rmtree(folder)

@@ -104,6 +104,12 @@ def choose(snapshots: list[Snapshot], wanted: str, *, loose: bool = True) -> Sna
         if matches:
             names = ", ".join(clean(one.name) for one in matches[:5])
             raise UsageError(f"{clean(wanted)!r} could be any of {len(matches)} snapshots: {names}")
+    held = [one for one in snapshots if wanted and wanted in one.name]
+    if held:
+        raise UsageError(
+            f"no snapshot's name begins with {clean(wanted)!r}, and a part of a name is not enough here; "
+            f"did you mean {clean(held[-1].name)}?"
+        )
     raise UsageError(f"there is no snapshot {clean(wanted)!r}; see: smartmon snapshots list")
 
 

@@ -136,7 +136,7 @@ def test_short_inotify_limits_are_told_with_the_sample_that_lifts_them(tmp_path:
     (tmp_path / "max_user_watches").write_text("1024\n")
     (tmp_path / "max_user_instances").write_text("128\n")
     (line,) = checks.inotify(tmp_path)
-    assert (line.state, "1024 watches" in line.message) == ("warn", True)
+    assert (line.state, "1,024 watches" in line.message) == ("warn", True)
     sample = next(word for word in line.fix.split() if word.endswith(".conf"))
     assert Path(sample).is_file()
 

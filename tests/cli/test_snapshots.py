@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,37 @@ def test_the_list_has_the_stable_keys(cli: Cli):
     assert [row["step"] for row in rows] == [100, 200]
     assert set(KEYS) <= rows[0].keys()
     assert (rows[0]["state"], rows[0]["triggers"], rows[0]["pinned"]) == ("ok", ["loss_spike_40.7pct"], False)
+
+
+def test_delete_wants_more_than_a_part_of_a_name_and_says_so(cli: Cli, world: World):
+    code, _, err = cli("delete", "loss_spike")
+    assert (code, len(world.snapshots)) == (2, 2)
+    assert f"did you mean {world.snapshots[0].name}?" in err
+
+
+def test_a_plan_that_removes_nothing_says_so(cli: Cli):
+    code, out, _ = cli("prune", "--dry-run")
+    assert code == 0
+    assert out.endswith("\n\nnothing to remove: all 2 stay\n")
+
+
+def test_restore_says_which_checkpoint_is_from_before_the_trouble(cli: Cli, world: World, tmp_path: Path):
+    one = world.snapshots[1]
+    told = json.loads((one.path / "metadata.json").read_text())
+    _, out, _ = cli("restore", one.name, tmp_path / "out")
+    good = told["last_good_checkpoint_step"]
+    assert len(told["checkpoints"]) == 2
+    assert [line.endswith(f"checkpoint-{good} (the last good one)") for line in out.splitlines()[1:]].count(True) == 1
+
+
+def test_show_and_compare_speak_like_every_other_command(cli: Cli, world: World):
+    _, out, _ = cli("show", "divergence")
+    when = re.search(r"(?m)^made +(.*)$", out)
+    assert when
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", when[1])
+    _, out, _ = cli("compare", "loss_spike", "divergence")
+    assert when[1] in out
+    assert re.search(r"(?m)^bytes +[\d.]+ k?B", out)
 
 
 def test_the_table_fits_eighty_columns(cli: Cli, world: World):

@@ -100,7 +100,7 @@ def test_before_the_first_run_status_says_so(tmp_path: Path, capsys: pytest.Capt
 def test_runs_are_listed_oldest_first(watched: Path, capsys: pytest.CaptureFixture[str]):
     assert run("runs", "list", "-C", str(watched)) == 0
     head, evil, good = capsys.readouterr().out.splitlines()
-    assert head.split() == ["run", "state", "step", "of", "loss", "best", "open", "last", "step"]
+    assert head.split() == ["RUN", "STATE", "STEP", "OF", "LOSS", "BEST", "OPEN", "LAST", "STEP"]
     assert evil.startswith(r"sub/\x1b[31mevil")
     assert good.split()[:7] == ["qlora-7b", "running", "1,000", "2,000", "1", "0.9", "1"]
 

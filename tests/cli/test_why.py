@@ -44,5 +44,12 @@ def test_a_step_that_came_twice_is_that_of_the_last_attempt(base: Path, capsys: 
     assert [v["detector"] for v in verdicts].count("loss_spike") == 1
 
 
+def test_a_step_without_a_value_names_its_neighbours(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["why", "my-run", "--step", "250", "--base-dir", str(base)])
+    assert exit_.value.code == 2
+    assert "no judged value at step 250; the nearest with one: 200 and 300" in capsys.readouterr().err
+
+
 def test_an_unknown_run_is_a_usage_error(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _why(capsys, base, "other", 300)[0] == 2
