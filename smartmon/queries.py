@@ -16,6 +16,7 @@ from datetime import datetime
 from itertools import pairwise
 from statistics import median
 
+from smartmon.config.kinds import known_kind
 from smartmon.errors import UsageError
 from smartmon.params import seconds
 from smartmon.records import Json, RunState, Severity, Snapshot
@@ -313,6 +314,16 @@ def since(text: str | None, now: float) -> float | None:
         raise UsageError(
             f'--since {clean(text)} is no moment; write "2h", "7d", or a date and time such as "2025-11-12 14:30"'
         ) from None
+
+
+def known_kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
+    """Check every `--kind`. UsageError for one that looks like a misspelt known one; others may be a detector's own."""
+    for kind in kinds or ():
+        try:
+            known_kind(kind)
+        except ValueError as error:
+            raise UsageError(f"--kind {clean(kind)} {error}") from None
+    return tuple(kinds or ())
 
 
 def at_least(severity: str | None) -> str | None:

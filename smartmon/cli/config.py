@@ -127,10 +127,15 @@ def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _shown(value: Any) -> str:
+    """Return a value as people write it in the file: `4h`, `2GiB`, `true`."""
+    from smartmon.config.example import size_text
+
     if value is None:
         return "-"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int):
+        return size_text(value).strip('"')
     return ", ".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,9 @@ def open_store(config: Config, readonly: bool = True) -> Store:
         base = config.base_dirs[0]
         if not fixed_part(base).is_dir():
             raise StoreError(f"there is no folder {text.clean(base)}; name the training directory with --base-dir")
-        raise StoreError(f"no daemon has run here yet; start one with: smartmon run --base-dir {text.clean(base)}")
+        raise StoreError(
+            f"no daemon has run here yet; start one with: smartmon run --base-dir {shlex.quote(text.clean(base))}"
+        )
     return Store.open(path, readonly=readonly)
 
 

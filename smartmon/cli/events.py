@@ -51,17 +51,17 @@ def list_events(
     from smartmon.cli.output import print_json
 
     settings = load_config(base_dir, config)
-    after = queries.since(since, time.time())
+    after, kinds = queries.since(since, time.time()), queries.known_kinds(kind)
     with open_store(settings) as store:
         found = queries.events(
-            store, run=run, kinds=kind or (), since=after, limit=limit, min_severity=queries.at_least(severity)
+            store, run=run, kinds=kinds, since=after, limit=limit, min_severity=queries.at_least(severity)
         )
     if as_json:
         print_json([queries.event_json(event) for event in found])
     elif found:
         _show(found, as_json=False)
     else:
-        print("no such event", file=sys.stderr)
+        print("no such event" if run or kind or severity or since else "no event yet", file=sys.stderr)
 
 
 def tail(
@@ -85,7 +85,7 @@ def tail(
 
     settings = load_config(base_dir, config)
     after, least = queries.since(since, time.time()), queries.at_least(severity)
-    kinds = kind or ()
+    kinds = queries.known_kinds(kind)
     with open_store(settings) as store:
         last = store.last_event_id()
         limit = _TAIL_START if after is None else 1_000_000

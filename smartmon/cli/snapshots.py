@@ -57,12 +57,13 @@ def list_snapshots(
 
     Example: smartmon snapshots list --kind divergence --since 7d --base-dir ~/train
     """
+    from smartmon import queries
     from smartmon.cli import snapshot_text
     from smartmon.cli.output import print_json
     from smartmon.text import clean
 
     settings = _settings(base_dir, config)
-    found = _matching(_scan(settings), run, kind or (), since)[-limit:]
+    found = _matching(_scan(settings), run, queries.known_kinds(kind), since)[-limit:]
     if as_json:
         print_json([snapshot_text.row(one) for one in found])
     elif found:
@@ -335,13 +336,7 @@ def _scan(settings: Config) -> list[Snapshot]:
     from smartmon.snapshots import folder
 
     found = [one for base in settings.base_dirs for one in folder.scan(settings.snapshots_dir(base))]
-    return sorted(found, key=_age) if len(settings.base_dirs) > 1 else found
-
-
-def _age(one: Snapshot) -> tuple[float, str]:
-    from smartmon.snapshots.folder import moment
-
-    return moment(one), one.name
+    return sorted(found, key=folder.age)
 
 
 def _choose(settings: Config, name: str, *, loose: bool = True) -> Snapshot:

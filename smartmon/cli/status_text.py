@@ -120,7 +120,9 @@ def metrics_text(run: RunInfo) -> str:
         parts.append(f"accuracy {run.accuracy:.1f} %")
     if run.steps_per_sec and not run.row.state.ended:
         pace = run.steps_per_sec
-        parts.append(f"{pace:.3g} steps/s" if pace >= 1 else f"{1 / pace:.3g} s/step")
+        parts.append(
+            f"{pace:,.0f} steps/s" if pace >= 100 else f"{pace:.3g} steps/s" if pace >= 1 else f"{1 / pace:.3g} s/step"
+        )
     return "   ".join(parts)
 
 

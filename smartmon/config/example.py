@@ -110,7 +110,7 @@ def _toml(value: Any, info: FieldInfo) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
-        return json.dumps(duration_text(value)) if _is_duration(info.annotation, *info.metadata) else _number(value)
+        return json.dumps(duration_text(value)) if _is_duration(info.annotation, *info.metadata) else size_text(value)
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item, info)}" for key, item in value.items()) + " }"
     if isinstance(value, (list, tuple)):
@@ -118,7 +118,8 @@ def _toml(value: Any, info: FieldInfo) -> str:
     return json.dumps(str(value))
 
 
-def _number(value: float) -> str:
+def size_text(value: float) -> str:
+    """Return a number as TOML has it: one that is a round size as `"2GiB"`."""
     for unit, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB")):
         if isinstance(value, int) and value >= unit and value % unit == 0:
             return f'"{value // unit}{name}"'

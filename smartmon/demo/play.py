@@ -57,7 +57,9 @@ def run(folder: Path, pace: float, say: Callable[[str], None]) -> None:
             say("")
             say(f"    alert # {title}")
             for line in body.splitlines():
-                for row in _wrapped("          # ", line):
+                # A command is there to be copied: it stays in one line, however long.
+                rows = [f"          # {line}"] if line.startswith("smartmon ") else _wrapped("          # ", line)
+                for row in rows:
                     say(row)
             say("")
 

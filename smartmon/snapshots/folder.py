@@ -77,7 +77,12 @@ def scan(folder: Path) -> list[Snapshot]:
     except OSError as error:
         raise SnapshotError(f"the snapshots in {clean(folder)} cannot be listed: {error.strerror}") from None
     found = [read_snapshot(folder / name) for name in names]
-    return sorted(found, key=lambda snapshot: (moment(snapshot), snapshot.name))
+    return sorted(found, key=age)
+
+
+def age(snapshot: Snapshot) -> tuple[float, int, str]:
+    """What snapshots are sorted by, oldest first: rows that were read at once may share a moment, not a step."""
+    return moment(snapshot), snapshot.step or 0, snapshot.name
 
 
 def moment(snapshot: Snapshot) -> float:

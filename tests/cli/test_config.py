@@ -83,6 +83,16 @@ def test_show_says_where_each_value_came_from_and_masks_secrets(
     assert rows["monitor.poll_interval"] == "10s default"
 
 
+def test_show_writes_values_as_people_write_them_in_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show") == 0
+    shown = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
+    assert (shown["snapshots.min_free_least"], shown["alerts.reminder"], shown["store.max_events"]) == (
+        "2GiB",
+        "4h",
+        "200000",
+    )
+
+
 def test_show_as_json_names_value_and_origin(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", "--json", "--base-dir", "a") == 0
     settings = json.loads(capsys.readouterr().out)["settings"]

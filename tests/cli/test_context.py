@@ -60,3 +60,10 @@ def test_without_a_database_the_way_to_start_one_is_told(tmp_path: Path) -> None
     with pytest.raises(StoreError, match="there is no folder"):
         open_store(config(tmp_path / "gone"))
     assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_the_command_to_start_one_can_be_copied_whatever_the_folder_s_name(tmp_path: Path) -> None:
+    (tmp_path / "my run").mkdir()
+    with pytest.raises(StoreError) as told:
+        open_store(config(tmp_path / "my run"))
+    assert str(told.value).endswith(f"smartmon run --base-dir '{tmp_path}/my run'")

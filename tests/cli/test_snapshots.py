@@ -67,6 +67,13 @@ def test_the_list_has_the_stable_keys(cli: Cli):
     assert (rows[0]["state"], rows[0]["triggers"], rows[0]["pinned"]) == ("ok", ["loss_spike_40.7pct"], False)
 
 
+def test_a_misspelt_kind_is_told_not_taken_for_an_empty_list(cli: Cli):
+    code, out, err = cli("list", "--kind", "los_spike")
+    assert (code, out) == (2, "")
+    assert 'did you mean "loss_spike"?' in err
+    assert document(cli, "list", "--kind", "my_own_detector") == []
+
+
 def test_delete_wants_more_than_a_part_of_a_name_and_says_so(cli: Cli, world: World):
     code, _, err = cli("delete", "loss_spike")
     assert (code, len(world.snapshots)) == (2, 2)
