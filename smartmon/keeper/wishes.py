@@ -9,7 +9,7 @@ from smartmon import text
 from smartmon.config.sections import Snapshots
 from smartmon.records import Checkpoint
 from smartmon.snapshots.choice import Choice, Wish, choose
-from smartmon.snapshots.layouts import Looks, find_checkpoints, look_at_model
+from smartmon.snapshots.layouts import Looks, Readiness, find_checkpoints, look_at_model
 from smartmon.snapshots.listing import Listing, Skipped
 from smartmon.store import KeepRow, RunRow, Store
 
@@ -41,6 +41,8 @@ class Effort:
         why = [f"{text.clean(owner.name)} {reason}" for owner, reason in self.avoid.items()]
         if not choice.checkpoints and self.gave_up:
             why.append(self.gave_up)
+        unstill = [found.checkpoint.path.name for found in choice.checkpoints if found.readiness is Readiness.SETTLING]
+        why += [f"{text.clean(name)} is whole, but was not there for long enough to stand still" for name in unstill]
         return "; ".join(why)
 
 
@@ -70,6 +72,7 @@ class Wishes:
             last_good_step=keep.payload.get("last_good_step"),
             attempt_began=self._began(keep, run),
             own_step_may_come=not later,
+            hurry=now >= effort.asked + self._settings.settle,
         )
         grace_over = now > min(keep.created_at, effort.asked) + self._settings.checkpoint_grace
         choice = choose(wish, checkpoints, self._looks, now)

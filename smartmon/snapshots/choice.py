@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smartmon.records import Checkpoint, Severity
-from smartmon.snapshots.layouts import Found, Looks, Readiness
+from smartmon.snapshots.layouts import BY_NAME, Found, Looks, Readiness
 
 WANTS_LAST_GOOD = frozenset({"loss_spike", "divergence", "nonfinite"})
 BEST = "best_model"
@@ -25,6 +25,8 @@ class Wish:
     """Step and time at which the attempt began, unless it is the first."""
     own_step_may_come: bool = False
     """Whether the checkpoint of the very step may still be written: a best model waits for it."""
+    hurry: bool = False
+    """Whether all that stood still has been seen to: a last good checkpoint is not risked for a newer one."""
     best_effort: bool = False
     """Nothing is waited for any more."""
 
@@ -49,16 +51,15 @@ def choose(wish: Wish, checkpoints: Sequence[Checkpoint], looks: Looks, now: flo
     if wish.kinds == (BEST,):
         return _choose_best(wish, newest_first, looks, now)
     newest, waiting = _first(newest_first, looks, now, wish.best_effort)
+    good: Found | None = None
+    if wish.severity is not Severity.INFO and WANTS_LAST_GOOD & set(wish.kinds):
+        # Looked at even while the newest is waited for: both stand still together, and rotation takes this one first.
+        older = [checkpoint for checkpoint in newest_first if _is_good(checkpoint, wish)]
+        good, better = _first(older, looks, now, wish.best_effort)
+        waiting = better or (None if good is not None and wish.hurry else waiting)
     if newest is None or waiting is not None:
         wait = "" if wish.best_effort else _wait(waiting, newest, _unfinished(newest_first, looks, now))
         return Choice(() if newest is None else (newest,), wait=wait)
-    good: Found | None = None
-    if wish.severity is not Severity.INFO and WANTS_LAST_GOOD & set(wish.kinds):
-        good, waiting = _first(
-            [checkpoint for checkpoint in newest_first if _is_good(checkpoint, wish)], looks, now, wish.best_effort
-        )
-        if waiting is not None:
-            return Choice((newest,), wait=f"{waiting.checkpoint.path.name} must stand still")
     chosen = [newest]
     if BEST in wish.kinds:
         own = _own(wish, newest_first, looks, now)
@@ -103,6 +104,9 @@ def _first(
             return found, None if best_effort else settling
         if found.readiness is Readiness.SETTLING and settling is None:
             settling = found
+    if best_effort and settling is not None and BY_NAME[settling.checkpoint.layout].marker:
+        # A trainer that deletes its checkpoints before they have stood still: whole by its marker, or nothing at all.
+        return settling, None
     return None, settling
 
 

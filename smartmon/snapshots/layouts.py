@@ -43,10 +43,12 @@ class Layout:
     """For single files: the pattern of what belongs to the file, `{stem}` being its name without the ending."""
     problem: Callable[[int, Iterable[Entry], Reader], str]
     """What the checkpoint lacks; without a marker of its own, two still looks have to do."""
+    marker: bool = False
+    """Whether the trainer itself writes last what tells a finished checkpoint."""
 
 
 LAYOUTS = (
-    Layout("huggingface", re.compile(r"checkpoint-(\d{1,18})", re.ASCII), True, "", folder_problem),
+    Layout("huggingface", re.compile(r"checkpoint-(\d{1,18})", re.ASCII), True, "", folder_problem, marker=True),
     Layout(
         "step_file",
         re.compile(r"checkpoint_step_(\d{1,18})\.bin", re.ASCII),

@@ -182,3 +182,28 @@ def test_the_number_of_open_files_is_bounded(world: World, monkeypatch: pytest.M
     world.ask(100)
     world.work()
     assert len(world.only.metadata["files"]) == 14
+
+
+def test_the_last_good_one_is_not_risked_for_a_newer_one_that_must_stand_still(world: World):
+    """The promise above all: a trainer that saves every few seconds must not rotate it away while we wait."""
+    for step in (50, 100):
+        write_checkpoint(world.model, step)
+    world.ask(100, onset_step=75)
+    world.work(1)
+    write_checkpoint(world.model, 110)
+    world.work(2)
+    write_checkpoint(world.model, 120)
+    shutil.rmtree(world.model / "checkpoint-50")
+    world.work(5)
+    assert world.only.metadata["last_good_checkpoint_step"] == 50
+    assert world.only.checkpoint_step == 100
+
+
+def test_of_a_trainer_that_deletes_every_checkpoint_at_once_a_whole_one_is_kept_in_the_end(world: World):
+    world.ask(100)
+    for step in range(10, 400, 10):
+        checkpoint = write_checkpoint(world.model, step)
+        world.work(1)
+        shutil.rmtree(checkpoint)
+    assert world.only.state is SnapshotState.OK
+    assert "not there for long enough to stand still" in world.only.metadata["note"]
