@@ -52,6 +52,7 @@ def watch(
 
     from smartmon.cli.context import load_config, open_store
     from smartmon.cli.watch_view import Frame, take_look
+    from smartmon.errors import StoreError
 
     settings = load_config(base_dir, config)
     base = settings.base_dirs[0]
@@ -62,11 +63,15 @@ def watch(
     console = Console(markup=False, highlight=False, emoji=False)
     live = console.is_terminal and not console.is_dumb_terminal
     if once:
+        seen = look()
+        if seen.overview is None:
+            # There is no later frame in which it could have come.
+            raise StoreError(seen.problem.removeprefix("Waiting: "))
         # A frame on a terminal, words in a file.
         if live:
-            console.print(Frame(look(), live=False), end="")
+            console.print(Frame(seen, live=False), end="")
         else:
-            _print(look())
+            print(seen.plain())
         return
     signal.signal(signal.SIGTERM, _end)
     try:

@@ -60,7 +60,9 @@ def test_events_are_picked(watched: Path, capsys: pytest.CaptureFixture[str], wo
     assert [event["kind"] for event in listed(capsys, "-C", str(watched), *words)] == kinds
 
 
-@pytest.mark.parametrize("words", [("--since", "yesterday"), ("--severity", "bad"), ("--run", "zzz"), ("--kind", "los_spike")])
+@pytest.mark.parametrize(
+    "words", [("--since", "yesterday"), ("--severity", "bad"), ("--run", "zzz"), ("--kind", "los_spike")]
+)
 def test_a_wrong_word_is_a_usage_error(watched: Path, words: tuple[str, ...]):
     main_returns(2, "events", "list", "-C", str(watched), *words)
 

@@ -140,6 +140,13 @@ def test_once_prints_one_block_of_plain_text_when_there_is_no_terminal(watched: 
     assert "\x1b" not in done.stdout
 
 
+def test_once_has_nothing_to_wait_for(tmp_path: Path):
+    command = [sys.executable, "-m", "smartmon", "watch", "--once", "-C", str(tmp_path / "gone")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("smartmon: there is no folder")
+
+
 def test_without_a_terminal_a_change_is_told_at_once(watched: Path):
     command = [sys.executable, "-m", "smartmon", "watch", "--interval", "3600", "-C", str(watched)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
