@@ -107,8 +107,16 @@ def _plan_run(group: Sequence[Snapshot], policy: Policy, now: float, cited: Coll
     past = [one for one in whole if created(one) <= now]
     best = _best_first(past)
     newest = past[0] if past else None
+    # A record without a checkpoint, made when the disk was full, must not expose the last real one.
+    whole_newest = next((one for one in past if one.checkpoint_step is not None and one.has_weights), None)
     last = {one.path for one in past[: policy.keep_last]}
-    return [_verdict(one, policy, now, cited=cited, newest=newest, last=last, best=best) for one in group]
+    verdicts = [_verdict(one, policy, now, cited=cited, newest=newest, last=last, best=best) for one in group]
+    return [
+        replace(verdict, action=Action.KEEP, reasons=("the newest checkpoint of its run",), fixed=True)
+        if verdict.snapshot is whole_newest and not verdict.fixed
+        else verdict
+        for verdict in verdicts
+    ]
 
 
 def _verdict(
@@ -202,15 +210,24 @@ def _make_fit(verdicts: dict[Path, Verdict], room: int, sizes: Mapping[str, int]
     """Change verdicts, the oldest first, until what stays fits; best models give up their weights only."""
     kept = [one for one in verdicts.values() if one.action is Action.KEEP]
     over = sum(_bytes(one, sizes) for one in kept) - room
-    loose = [one for one in kept if not one.fixed and one.snapshot.has_weights]
-    by_age = sorted(loose, key=lambda one: (_any_best(one), created(one.snapshot), one.snapshot.name))
-    for one in by_age:
+    for one in sorted(kept, key=_turn):
+        if one.fixed or not one.snapshot.has_weights:
+            continue
         if over <= 0:
             return
         over -= _bytes(one, sizes)
         action = Action.SLIM if _any_best(one) else Action.REMOVE
         why = f"all snapshots together are to stay under {size(max(0, room))}"
         verdicts[one.snapshot.path] = replace(one, action=action, reasons=(why,))
+
+
+def order(verdicts: Sequence[Verdict]) -> list[Snapshot]:
+    """The snapshots in the order in which they would go for want of room; those that never do come last."""
+    return [one.snapshot for one in sorted(verdicts, key=_turn)]
+
+
+def _turn(one: Verdict) -> tuple[bool, bool, bool, float, str]:
+    return one.action is Action.KEEP, one.fixed, _any_best(one), created(one.snapshot), one.snapshot.name
 
 
 def _any_best(one: Verdict) -> bool:

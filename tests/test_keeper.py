@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from smartmon.records import SnapshotState
+from smartmon.snapshots import folder
 from smartmon.snapshots.metadata import METADATA
 from tests.snapshots.trainer import NOW, STATUS, World, copied, safetensors, tree, write_checkpoint
 
@@ -308,6 +309,23 @@ def test_the_oldest_gives_way_to_a_new_one_under_max_bytes(world: World):
         shutil.rmtree(world.model / f"checkpoint-{step}")
     assert [one.checkpoint_step for one in world.snapshots] == [120, 130]
     assert len(world.events("snapshot_removed")) == 2
+
+
+def test_nothing_is_removed_when_a_pinned_one_holds_the_same_files(world: World):
+    """A file that a snapshot to stay shares is not freed: removing its other holders would be for nothing."""
+    write_checkpoint(world.model, 100, size=30_000)
+    for step in (100, 101, 102):
+        if step == 102:
+            write_checkpoint(world.model, step)
+        world.ask(step, "accuracy_drop_13.0pct")
+        world.work()
+    folder.set_pinned(world.snapshots[0], True)
+    world.renew(**{"snapshots.max_bytes": world.snapshots[0].bytes + 50_000})
+    write_checkpoint(world.model, 110, size=30_000)
+    keep = world.ask(110, "accuracy_drop_13.0pct")
+    world.work()
+    assert world.keep(keep).state == "skipped"
+    assert [one.step for one in world.snapshots] == [100, 101, 102]
 
 
 def test_snapshots_inside_a_checkpoint_are_refused(world: World):

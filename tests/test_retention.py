@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from smartmon.errors import ConfigError
 from smartmon.records import Snapshot, SnapshotState
 from smartmon.retention import Action, Policy, created, plan
+from smartmon.snapshots import upkeep
 
 DAY = 86400.0
 NOW = 1_760_000_000.0
@@ -166,3 +168,19 @@ def test_bytes_that_others_share_are_not_freed():
     snapshots = [snapshot(3), snapshot(2), snapshot(0)]
     shared = {snapshots[0].name: 0, snapshots[1].name: 100, snapshots[2].name: 100}
     assert actions(snapshots, policy(max_bytes=200), sizes=shared) == ["keep", "keep", "keep"]
+
+
+def test_the_newest_checkpoint_stays_when_later_ones_are_records_only():
+    """A disk that was full leaves records without a checkpoint: the last real one must not go for them."""
+    real = snapshot(9, "loss_spike_40.7pct")
+    records = [snapshot(days, checkpoint_step=None, has_weights=False) for days in (1, 0)]
+    assert actions([snapshot(10), real, *records], policy(max_bytes=1)) == ["remove", "keep", "keep", "keep"]
+
+
+def test_an_open_incident_cites_its_first_checkpoint_and_its_newest_snapshot():
+    """A storm of weeks must not fill the room that the next snapshot needs."""
+    storm = [snapshot(days, metadata={"incident_keys": ["k"]}) for days in (9, 8, 7, 6)]
+    storm[0] = replace(storm[0], checkpoint_step=None, has_weights=False)
+    other = snapshot(5, metadata={"incident_keys": ["closed"]})
+    assert upkeep.cited([*storm, other], {"run": {"k"}}) == {storm[1].name, storm[3].name}
+    assert upkeep.cited([*storm, other], None) == {storm[1].name, storm[3].name, other.name}

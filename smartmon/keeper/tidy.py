@@ -112,7 +112,9 @@ class Tidy:
         if not why:
             return ""
         doomed = self._plan(folder, snapshots, now, need.bytes)
-        if not doomed or lacking(sum(shares.get(verdict.snapshot.name, 0) for verdict in doomed)):
+        going = {verdict.snapshot.name for verdict in doomed}
+        stays = sum(room.shares(one for one in snapshots if one.name not in going).values())
+        if not doomed or lacking(sum(shares.values()) - stays):
             return why
         for verdict in doomed:
             self._carry_out(base, verdict, now)

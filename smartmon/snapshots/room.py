@@ -61,10 +61,7 @@ def lacking(folder: Path, need: Need, limits: Limits) -> str:
 
 
 def shares(snapshots: Iterable[Snapshot]) -> dict[str, int]:
-    """What each snapshot takes: a file that several share counts for the newest, the last that would let it go.
-
-    The snapshots come oldest first, as `scan` gives them.
-    """
+    """What each snapshot takes: a file that several share counts for the last of them, in the order they come in."""
     holders: dict[tuple[int, int], tuple[str, int]] = {}
     taken: dict[str, int] = {}
     for snapshot in snapshots:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from smartmon import retention
@@ -47,22 +48,31 @@ def planned(
     if not snapshots:
         return []
     policy = policy_of(settings, room.most(folder, limits_of(settings)))
-    return retention.plan(
-        snapshots, policy, now, cited=cited, incoming=incoming, sizes=room.shares(snapshots) if policy.max_bytes else {}
-    )
+    # A file that several share is freed by the last of them to go, and never if that one stays.
+    unhurried = retention.plan(snapshots, replace(policy, max_bytes=None), now, cited=cited)
+    sizes = room.shares(retention.order(unhurried))
+    return retention.plan(snapshots, policy, now, cited=cited, incoming=incoming, sizes=sizes)
 
 
 def cited(snapshots: Sequence[Snapshot], open_incidents: Mapping[str, Collection[str]] | None) -> set[str]:
-    """The names of the snapshots that an open incident cites.
+    """The names of the snapshots that an open incident cites: its first checkpoint, and the newest.
 
-    `open_incidents` holds run -> keys; None: nobody knows which are open, so every incident may be.
+    The first holds the last good checkpoint, the newest is in its latest message. What a storm of weeks made in
+    between is left to the other rules: else it would fill the room that the next snapshot needs.
+
+    `snapshots` come oldest first; `open_incidents` holds run -> keys; None: nobody knows which are open, so every
+    incident may be.
     """
-    names = set()
+    first: dict[tuple[str, str], Snapshot] = {}
+    newest: dict[tuple[str, str], Snapshot] = {}
     for snapshot in snapshots:
-        keys = snapshot.metadata.get("incident_keys") or ()
-        if keys and (open_incidents is None or set(keys) & set(open_incidents.get(snapshot.run, ()))):
-            names.add(snapshot.name)
-    return names
+        for key in snapshot.metadata.get("incident_keys") or ():
+            if open_incidents is None or key in open_incidents.get(snapshot.run, ()):
+                incident = (snapshot.run, str(key))
+                newest[incident] = snapshot
+                if incident not in first or (first[incident].checkpoint_step is None and snapshot.has_weights):
+                    first[incident] = snapshot
+    return {snapshot.name for snapshot in (*first.values(), *newest.values())}
 
 
 def carry_out(verdict: Verdict, now: float, beat: Callable[[], None] = lambda: None) -> None:
