@@ -78,7 +78,8 @@ class Keeper:
 
     def keep_one(self, now: float) -> bool:
         """Do one unit of work; False when there is none now."""
-        keeps = [keep for keep in self._store.keeps(states=UNDONE) if keep.due_at <= now]
+        # A row's time may lie hours ahead, and the clock may be set back: later than we ever say is not believed.
+        keeps = [keep for keep in self._store.keeps(states=UNDONE) if not now < keep.due_at <= now + _LOOK_AGAIN]
         for keep in sorted(keeps, key=lambda keep: (-keep.severity.rank, keep.id)):
             if self._serve(keep, now):
                 return True
@@ -127,6 +128,7 @@ class Keeper:
             return True
         effort = self._efforts.setdefault(keep.id, Effort(now))
         effort.best_effort = best_effort
+        effort.clock(now)
         try:
             made = self._attempt(keep, run, effort, now)
         except CancelledError:

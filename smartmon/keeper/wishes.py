@@ -36,6 +36,10 @@ class Effort:
     def __post_init__(self) -> None:
         self.since = self.asked
 
+    def clock(self, now: float) -> None:
+        """A clock that was set back must not make a wait longer."""
+        self.asked, self.since = min(self.asked, now), min(self.since, now)
+
     def note(self, choice: Choice) -> str:
         """Why the snapshot does not hold what one would expect; empty when it does."""
         why = [f"{text.clean(owner.name)} {reason}" for owner, reason in self.avoid.items()]
@@ -74,7 +78,8 @@ class Wishes:
             own_step_may_come=not later,
             hurry=now >= effort.asked + self._settings.settle,
         )
-        grace_over = now > min(keep.created_at, effort.asked) + self._settings.checkpoint_grace
+        # Counted by our own clock: the row's time, that of the request, may be hours off.
+        grace_over = now > effort.asked + self._settings.checkpoint_grace
         choice = choose(wish, checkpoints, self._looks, now)
         if choice.own_step:
             # Once the folder is there and whole, it has all the time that it needs to stand still.
