@@ -69,6 +69,7 @@ class RunInfo:
     latest: Mapping[str, float]
     best_loss: float | None
     best_loss_step: int | None
+    best_metric: str
     last_step_at: float | None
     steps_per_sec: float | None
     eta_seconds: float | None
@@ -106,6 +107,7 @@ class RunInfo:
             "accuracy": self.accuracy,
             "best_loss": self.best_loss,
             "best_loss_step": self.best_loss_step,
+            "best_metric": self.best_metric,
             "latest": dict(self.latest),
             "steps_per_sec": self.steps_per_sec,
             "eta_seconds": self.eta_seconds,
@@ -201,6 +203,7 @@ def run_info(store: Store, row: RunRow, *, now: float) -> RunInfo:
         latest=latest,
         best_loss=data.get("best_loss"),
         best_loss_step=data.get("best_loss_step"),
+        best_metric=str(data.get("best_metric") or ""),
         last_step_at=last_step_at,
         steps_per_sec=pace,
         eta_seconds=_eta(row, latest, pace, last_step_at, now),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smartmon.cli.options import AsJson, BaseDirs, ConfigPath, Limit
+from smartmon.cli.options import AsJson, BaseDirs, ConfigPath, Kinds, Limit, RunName, Since
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,6 +116,9 @@ def list_(
         list[str] | None,
         typer.Option("--state", metavar="STATE", help=f"Only this state: {', '.join(STATES)}; repeatable."),
     ] = None,
+    run: RunName = None,
+    kind: Kinds = None,
+    since: Since = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -124,6 +128,7 @@ def list_(
 
     Example: smartmon alerts list --state dead
     """
+    from smartmon import queries
     from smartmon.cli.context import load_config, open_store
     from smartmon.cli.output import print_json, table
     from smartmon.errors import UsageError
@@ -133,15 +138,27 @@ def list_(
     unknown = [one for one in state or () if one not in STATES]
     if unknown:
         raise UsageError(f"--state {clean(unknown[0])!r} is none of: {', '.join(STATES)}")
+    after, kinds = queries.since(since, time.time()), queries.known_kinds(kind)
     loaded = load_config(base_dir, config)
     with open_store(loaded) as store:
-        rows = store.deliveries(states=tuple(state or ()), limit=limit)
+        chosen = queries.resolve_run(store, run).id if run else None
+        rows = store.deliveries(states=tuple(state or ()), limit=limit if not (run or kind or since) else 100_000)
+    rows = [
+        row
+        for row in rows
+        if (chosen is None or row.run_id == chosen)
+        and (not kinds or _kind(row) in kinds)
+        and (after is None or row.created_at >= after)
+    ][-limit:]
     redactor = Redactor(loaded)
     if as_json:
         print_json([_as_json(row, redactor.clean(row.last_error)) for row in rows])
         return
     if not rows:
-        print("no messages" + (f" that are {' or '.join(state)}" if state else " yet"))
+        print(
+            "no messages"
+            + (f" that are {' or '.join(state)}" if state else " that match" if run or kind or since else " yet")
+        )
         return
     head = ("ID", "TIME", "STATE", "TRIES", "TO")
     lines = [(row.id, clock(row.created_at), row.state, row.attempts, row.notifier) for row in rows]
@@ -152,6 +169,11 @@ def list_(
         # What and why are as long as they are: below, so that the table fits a terminal.
         for below in filter(None, (_title(row), redactor.clean(row.last_error) or _waiting(row))):
             print(textwrap.fill(clean(below), 80, initial_indent="  ", subsequent_indent="    "))
+
+
+def _kind(row: DeliveryRow) -> str:
+    told = row.payload.get("change") or row.payload.get("event") or {}
+    return str(told.get("kind") or "")
 
 
 def _title(row: DeliveryRow) -> str:

@@ -113,7 +113,8 @@ def metrics_text(run: RunInfo) -> str:
     """Loss, best loss, accuracy, pace."""
     parts = [f"loss {number(run.latest.get('loss'))}"]
     if run.best_loss is not None:
-        parts.append(f"best {number(run.best_loss)} at step {count(run.best_loss_step)}")
+        best = "" if run.best_metric in ("", "loss") else f"{run.best_metric.replace('_', ' ')} "
+        parts.append(f"best {best}{number(run.best_loss)} at step {count(run.best_loss_step)}")
     if "eval_loss" in run.latest:
         parts.append(f"eval loss {number(run.latest['eval_loss'])}")
     if run.accuracy is not None:

@@ -96,6 +96,11 @@ class Judge:
         return self._best.lowest
 
     @property
+    def best_metric(self) -> str:
+        """The metric that `best_loss` is a value of; empty while there is none."""
+        return self._best.metric
+
+    @property
     def best_loss_step(self) -> int | None:
         """The step of `best_loss`."""
         return self._best.lowest_step

@@ -173,7 +173,7 @@ class Ledger:
                 _CHANGE_EVENTS[change.change],
                 words if over else change.message,
                 at=change.at,
-                severity=change.severity,
+                severity=Severity.INFO if over else change.severity,
                 step=change.step,
                 historic=change.historic,
                 data={"incident": change.key, "kind": change.kind, "anomalies": change.anomalies},
@@ -287,6 +287,7 @@ class Ledger:
             "latest": latest,
             "best_loss": judge.best_loss,
             "best_loss_step": judge.best_loss_step,
+            "best_metric": judge.best_metric,
             "last_step_at": judge.last_step_at,
         }
         if status is not None:

@@ -9,7 +9,7 @@ from smartmon.errors import SourceError
 from smartmon.records import SourceRank
 from smartmon.sources import jsonl, jsontext, status_file, trainer_state
 from smartmon.sources.base import Source, SourceSpec, shown
-from smartmon.sources.registry import FORMATS, open_source
+from smartmon.sources.registry import open_source
 from smartmon.sources.safe_read import Unreadable, opened, read_at, read_file
 from smartmon.text import clean
 
@@ -72,4 +72,7 @@ def _why(path: Path) -> str:
         read_file(path)
     except Unreadable as problem:
         return f"it {problem}"
-    return f"it holds nothing that smartmon knows how to read; it reads {', '.join(FORMATS)}"
+    return (
+        "it holds nothing that smartmon knows how to read; "
+        "it reads status files, JSON Lines logs and Hugging Face's trainer_state.json"
+    )

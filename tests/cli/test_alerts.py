@@ -133,6 +133,15 @@ def test_list_gives_one_json_array_oldest_first(rows: list[DeliveryRow], capsys:
     assert listed[0]["error"] == "no route to ***"
 
 
+def test_list_can_be_narrowed_by_kind_and_time(rows: list[DeliveryRow], capsys: pytest.CaptureFixture[str]) -> None:
+    assert smartmon("list", "--json", "--kind", "run_finished") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed
+    assert all(one["title"].startswith("run finished") for one in listed)
+    assert smartmon("list", "--kind", "crashed") == 0
+    assert capsys.readouterr().out == "no messages that match\n"
+
+
 def test_list_before_any_daemon_says_how_to_start_one(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert smartmon("list") == 4
     assert "smartmon run" in capsys.readouterr().err

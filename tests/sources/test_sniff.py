@@ -63,7 +63,10 @@ def test_a_folder_of_checkpoints_can_be_replayed(tmp_path: Path):
     [
         (lambda path: None, "it is not there"),
         (lambda path: path.mkdir(), "folder without checkpoint"),
-        (lambda path: path.write_text("hello"), "nothing that smartmon knows how to read; it reads status, jsonl"),
+        (
+            lambda path: path.write_text("hello"),
+            "nothing that smartmon knows how to read; it reads status files, JSON Lines",
+        ),
     ],
 )
 def test_what_cannot_be_replayed_says_why(tmp_path: Path, make: Any, words: str):
