@@ -38,6 +38,8 @@ _CHANGE_EVENTS = {
     Change.ESCALATED: "incident_escalated",
     Change.RESOLVED: "incident_resolved",
 }
+_EVAL_COSTS = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
+"""What Hugging Face reports of the evaluation itself, not of the model."""
 HISTORY_AGE = 600.0
 """Seconds: rows older than this, of a run seen for the first time, are history and not news."""
 SILENT = 3600.0
@@ -200,7 +202,7 @@ class Ledger:
         if obs.timed:
             watched.pace.add(obs.step, obs.at)
         if "eval_loss" in values:
-            shown = {key: value for key, value in values.items() if key.startswith("eval_")}
+            shown = {key: value for key, value in values.items() if key.startswith("eval_") and key not in _EVAL_COSTS}
             message = ", ".join(f"{key} {text.number(value)}" for key, value in list(shown.items())[:4])
             self._event(
                 watched,
