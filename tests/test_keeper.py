@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from smartmon.config import load
+from smartmon.keeper import Keeper
 from smartmon.records import SnapshotState
 from smartmon.snapshots import folder
 from smartmon.snapshots.metadata import METADATA
@@ -370,6 +372,28 @@ def test_a_stale_checkpoint_of_an_earlier_attempt_is_passed_over(world: World):
     world.store.update_keep(keep, attempt=2)
     world.work()
     assert world.only.checkpoint_step == 500
+
+
+def test_a_resume_dated_by_a_clock_ahead_hides_no_checkpoint(world: World):
+    for step in (500, 520):
+        os.utime(write_checkpoint(world.model, step), (NOW - 50, NOW - 50))
+    world.store.begin_attempt(world.run_id, 2, 500, NOW + 7200, "resumed")
+    keep = world.ask(530)
+    world.store.update_keep(keep, attempt=2)
+    world.work()
+    assert world.only.checkpoint_step == 520
+
+
+def test_retention_reaches_the_base_dirs_that_a_pattern_stands_for(world: World):
+    write_checkpoint(world.model, 100)
+    for days in (40, 20, 0):
+        world.now = NOW - days * 86400
+        world.ask(100, "accuracy_drop_13.0pct")
+        world.work()
+    pattern = load(environ={}, base_dirs=[world.base.parent / "tr*"], overrides={"snapshots.keep_last": 1})
+    world.keeper = Keeper(world.store, pattern, cancel=lambda: False, beat=lambda: None)
+    world.work()
+    assert len(world.snapshots) == 2
 
 
 def test_digests_are_taken_after_publication(world: World):

@@ -60,10 +60,7 @@ class Keeper:
 
     def sweep(self, now: float) -> None:
         """Pick up what the last process left: delete unfinished copies, rebuild the index, settle interrupted keeps."""
-        # A base dir may be a pattern: the runs know which folders it stood for.
-        bases = {base: None for base in self._config.base_dirs if base.is_dir()}
-        bases |= {run.base_dir: None for run in self._store.runs() if run.base_dir.is_dir()}
-        for base in bases:
+        for base in self._records.bases():
             for trouble in folders.sweep(self._config.snapshots_dir(base), self._beat):
                 self._records.warn(f"a leftover of an unfinished snapshot stays for now: {trouble}", now)
             try:

@@ -46,7 +46,7 @@ class Held:
     def publish_orphans(self, now: float) -> None:
         """Publish what was held for a request that the database no longer knows: it is still the best there was."""
         known = {keep.uid for keep in self._store.keeps(states=("held", "copying"))}
-        for base in self._config.base_dirs:
+        for base in self._records.bases():
             for place in sorted(self._config.snapshots_dir(base).glob(f"{HELD}*")):
                 try:
                     told = read_json(place / METADATA)

@@ -29,6 +29,11 @@ class Records:
         self._config = config
         self._warned: dict[str, float] = {}
 
+    def bases(self) -> list[Path]:
+        """Every base dir there is. One in the config may be a pattern: the runs know which folders it stood for."""
+        named = [*self._config.base_dirs, *(run.base_dir for run in self._store.runs())]
+        return [base for base in dict.fromkeys(named) if base.is_dir()]
+
     def index(self, base: Path) -> list[Snapshot]:
         """Make the index what the folder says; returns what is in it."""
         snapshots = folders.scan(self._config.snapshots_dir(base))

@@ -26,7 +26,7 @@ class Tidy:
         self._records = records
         self._config = config
         self._beat = beat
-        self._next = dict.fromkeys(config.base_dirs, 0.0)
+        self._next: dict[Path, float] = {}
         self._index_at = 0.0
         self._stuck: dict[Path, float] = {}
         """Snapshots that could not be removed, and when that is tried again."""
@@ -53,7 +53,8 @@ class Tidy:
         if now < self._index_at <= now + INDEX_EVERY:
             return
         self._index_at = now + INDEX_EVERY
-        for base in self._config.base_dirs:
+        for base in self._records.bases():
+            self._next.setdefault(base, 0.0)
             try:
                 self._records.index(base)
             except SnapshotError as error:

@@ -74,7 +74,7 @@ class Wishes:
             severity=keep.severity,
             onset_step=keep.payload.get("onset_step"),
             last_good_step=keep.payload.get("last_good_step"),
-            attempt_began=self._began(keep, run),
+            attempt_began=self._began(keep, run, effort.asked),
             own_step_may_come=not later,
             hurry=now >= effort.asked + self._settings.settle,
         )
@@ -100,12 +100,15 @@ class Wishes:
         self.largest = max([self.largest, *(checkpoint.bytes for checkpoint in found)])
         return [checkpoint for checkpoint in found if checkpoint.path not in effort.avoid]
 
-    def _began(self, keep: KeepRow, run: RunRow) -> tuple[int, float] | None:
-        """Where and when the attempt began, if there was one before: what is left of that one is not this one's."""
+    def _began(self, keep: KeepRow, run: RunRow, asked: float) -> tuple[int, float] | None:
+        """Where and when the attempt began, if there was one before: what is left of that one is not this one's.
+
+        A time that is still to come is another clock's, and says nothing about the age of a folder.
+        """
         if keep.attempt <= 1:
             return None
         rows = [row for row in self._store.attempts(run.id) if row.attempt == keep.attempt]
-        return (rows[-1].step, rows[-1].at) if rows else None
+        return (rows[-1].step, rows[-1].at) if rows and rows[-1].at <= asked else None
 
     def model(self, keep: KeepRow, run: RunRow, effort: Effort, now: float) -> tuple[Path, Listing, str]:
         """Return the model's folder, its files that can be copied, and what to wait for."""
