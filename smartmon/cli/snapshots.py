@@ -69,7 +69,7 @@ def list_snapshots(
     elif found:
         print(snapshot_text.listing(found))
     else:
-        where = ", ".join(str(settings.snapshots_dir(base)) for base in settings.base_dirs)
+        where = ", ".join(map(str, _folders(settings)))
         print(f"no snapshot in {clean(where)}" + (" is like that" if run or kind or since else " yet"))
     _complain(found)
 
@@ -202,8 +202,7 @@ def _plan(settings: Config) -> list[Verdict]:
 
     incidents = _open_incidents(settings)
     verdicts = []
-    for base in settings.base_dirs:
-        where = settings.snapshots_dir(base)
+    for where in _folders(settings):
         snapshots = folder.scan(where)
         cited = upkeep.cited(snapshots, incidents)
         verdicts += upkeep.planned(where, snapshots, settings.snapshots, time.time(), cited=cited)
@@ -323,19 +322,28 @@ def compare(
 def _settings(base_dir: Sequence[Path] | None, config: Path | None) -> Config:
     from smartmon.cli.context import load_config
     from smartmon.errors import StoreError
+    from smartmon.sources.discovery import expand
     from smartmon.text import clean
 
     settings = load_config(base_dir, config)
     for base in settings.base_dirs:
-        if not base.is_dir() and not settings.snapshots_dir(base).is_dir():
+        if not expand([base]) and not settings.snapshots_dir(base).is_dir():
             raise StoreError(f"there is no folder {clean(base)}; name the training directory with --base-dir")
     return settings
+
+
+def _folders(settings: Config) -> list[Path]:
+    """The snapshots dirs, each once; a base dir that is a pattern has one for each folder that it stands for."""
+    from smartmon.sources.discovery import expand
+
+    bases = (found for base in settings.base_dirs for found in expand([base]) or [base])
+    return list(dict.fromkeys(settings.snapshots_dir(base) for base in bases))
 
 
 def _scan(settings: Config) -> list[Snapshot]:
     from smartmon.snapshots import folder
 
-    found = [one for base in settings.base_dirs for one in folder.scan(settings.snapshots_dir(base))]
+    found = [one for where in _folders(settings) for one in folder.scan(where)]
     return sorted(found, key=folder.age)
 
 

@@ -286,3 +286,9 @@ def test_nothing_yet_is_fine_and_no_folder_is_not(world: World, capsys: pytest.C
     with pytest.raises(SystemExit) as stop:
         main(["snapshots", "list", "--base-dir", str(tmp_path / "nowhere")])
     assert stop.value.code in (2, 4)
+
+
+def test_a_base_dir_may_be_a_pattern(world: World, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["snapshots", "list", "--json", "--base-dir", str(world.base.parent / "tr*")])
+    assert [row["step"] for row in json.loads(capsys.readouterr().out)] == [100, 200]
