@@ -338,6 +338,17 @@ def test_the_oldest_gives_way_to_a_new_one_under_max_bytes(world: World):
     assert len(world.events("snapshot_removed")) == 2
 
 
+def test_where_there_is_room_for_one_it_is_the_last_good_one(world: World):
+    for step in (50, 80, 100):
+        write_checkpoint(world.model, step, size=30_000)
+    world.renew(**{"snapshots.max_bytes": 150_000})
+    keep = world.ask(100, onset_step=75)
+    world.work()
+    assert world.keep(keep).state == "done"
+    assert world.only.metadata["last_good_checkpoint_step"] == world.only.checkpoint_step == 50
+    assert "checkpoint-100 was left out for want of room" in world.events("snapshot_created")[0]
+
+
 def test_nothing_is_removed_when_a_pinned_one_holds_the_same_files(world: World):
     """A file that a snapshot to stay shares is not freed: removing its other holders would be for nothing."""
     write_checkpoint(world.model, 100, size=30_000)

@@ -153,7 +153,7 @@ class Keeper:
         """Numbered as it happens.
 
         1. Look for checkpoints and the model's files. Something to wait for: come back later.
-        2. See that there is room, with the help of retention; else the snapshot is skipped.
+        2. See that there is room, with the help of retention; else only the last good one, else it is skipped.
         3. Copy beside. Rotation was quicker: go on with the next best checkpoint. Written meanwhile: look again, at
            most 3 times, then go on without it.
         4. Publish, or put into the held place.
@@ -170,6 +170,9 @@ class Keeper:
             try:
                 self._copy(keep, run, effort, choice, wanted, now)
                 return True
+            except NoRoomError:
+                if not effort.spare(choice):
+                    raise
             except VanishedError as error:
                 effort.avoid[error.owner] = "was deleted by its trainer before it could be copied"
             except ChangedError as error:

@@ -40,6 +40,14 @@ class Effort:
         """A clock that was set back must not make a wait longer."""
         self.asked, self.since = min(self.asked, now), min(self.since, now)
 
+    def spare(self, choice: Choice) -> bool:
+        """Where there is no room for all, do without what is not the last good one; False when that is all there is."""
+        others = [found.checkpoint for found in choice.checkpoints if found.checkpoint.step != choice.last_good_step]
+        if choice.last_good_step is None or not others:
+            return False
+        self.avoid |= {one.path: "was left out for want of room" for one in others}
+        return True
+
     def note(self, choice: Choice) -> str:
         """Why the snapshot does not hold what one would expect; empty when it does."""
         why = [f"{text.clean(owner.name)} {reason}" for owner, reason in self.avoid.items()]
