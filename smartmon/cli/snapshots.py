@@ -343,7 +343,12 @@ def _folders(settings: Config) -> list[Path]:
 def _scan(settings: Config) -> list[Snapshot]:
     from smartmon.snapshots import folder
 
-    found = [one for where in _folders(settings) for one in folder.scan(where)]
+    folders = dict.fromkeys(_folders(settings))
+    if settings.snapshots_root is not None:
+        # The daemon gives each of several base dirs a folder of its own; we may have been told of one of them only.
+        folders |= dict.fromkeys([settings.snapshots_root / base.name for base in settings.base_dirs])
+        folders |= {settings.snapshots_root: None}
+    found = [one for where in folders for one in folder.scan(where)]
     return sorted(found, key=folder.age)
 
 

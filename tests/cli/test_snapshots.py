@@ -292,3 +292,16 @@ def test_a_base_dir_may_be_a_pattern(world: World, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         main(["snapshots", "list", "--json", "--base-dir", str(world.base.parent / "tr*")])
     assert [row["step"] for row in json.loads(capsys.readouterr().out)] == [100, 200]
+
+
+@pytest.mark.parametrize("place", [".", "train"])
+def test_one_base_dir_s_are_found_whether_the_daemon_watches_one_or_several(
+    world: World, capsys: pytest.CaptureFixture[str], place: str
+):
+    root = world.base.parent / "kept"
+    shutil.copytree(world.folder, root / place, dirs_exist_ok=True)
+    config = world.base.parent / "smartmon.toml"
+    config.write_text(f'snapshots_dir = "{root}"\n')
+    with pytest.raises(SystemExit):
+        main(["snapshots", "list", "--json", "--base-dir", str(world.base), "--config", str(config)])
+    assert [row["step"] for row in json.loads(capsys.readouterr().out)] == [100, 200]
