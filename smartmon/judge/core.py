@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from smartmon import stats
@@ -17,6 +17,7 @@ from smartmon.detectors.stalled import Pace
 from smartmon.incidents import Incident, Incidents
 from smartmon.judge.evidence import Evidence
 from smartmon.judge.intake import ACCURACIES, MOVED_AGAIN, Intake, Taken
+from smartmon.judge.judged import Judged
 from smartmon.judge.tracks import CO_SPIKE_POINTS, AccuracyTrack, GradTrack, LossTrack
 from smartmon.judge.watch import Watch
 from smartmon.records import Finding, Observation, Rescaled, RunState, StatusReport
@@ -31,17 +32,6 @@ ALIVE_AGAIN = 20
 VERSION = 2
 """Of the state: raised when what it holds changes its meaning."""
 MOVING = (RunState.RUNNING, RunState.STALLED)
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What became of one row."""
-
-    attempt: int
-    values: dict[str, float]
-    """What is to be stored: owned by the row's source, in the right unit, NaN kept."""
-    findings: tuple[Finding, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
 
 
 class Judge:
