@@ -29,3 +29,41 @@ Since = Annotated[
     str | None, typer.Option("--since", metavar="WHEN", help="Only what is newer: 2h, 7d, or a date and time.")
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most this many, the newest.")]
+LossSpikeThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--loss-spike-threshold",
+        help="Rise of the loss over its recent mean that is a spike: 0.3 is 30 %.",
+        show_default="0.3",
+    ),
+]
+AccuracyDropThreshold = Annotated[
+    float | None,
+    typer.Option(
+        "--accuracy-drop-threshold",
+        help="Percentage points under the recent mean that are a drop.",
+        show_default="10",
+    ),
+]
+LossWindow = Annotated[
+    int | None,
+    typer.Option("--loss-window", help="How many values the rolling windows hold.", show_default="10"),
+]
+MinSteps = Annotated[
+    int | None,
+    typer.Option("--min-steps-between-saves", help="Steps between two snapshots of one kind.", show_default="500"),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile", help="A set of thresholds: conservative, moderate, aggressive, early, stable or fine-tune."
+    ),
+]
+NoiseGuard = Annotated[
+    bool | None,
+    typer.Option(
+        "--noise-guard/--no-noise-guard",
+        help="Let the run's own noise decide what is worth waking a person.",
+        show_default="noise-guard",
+    ),
+]

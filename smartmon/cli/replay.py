@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smartmon.cli.options import AsJson, BaseDirs, ConfigPath
+from smartmon.cli.options import (
+    AccuracyDropThreshold,
+    AsJson,
+    BaseDirs,
+    ConfigPath,
+    LossSpikeThreshold,
+    LossWindow,
+    MinSteps,
+    NoiseGuard,
+    Profile,
+)
 
 if TYPE_CHECKING:
     from smartmon.records import Anomaly, IncidentChange
@@ -30,31 +40,12 @@ def replay(
     ],
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
-    loss_spike_threshold: Annotated[
-        float | None,
-        typer.Option(help="Rise of the loss over its recent mean that is a spike: 0.3 is 30 %.", show_default="0.3"),
-    ] = None,
-    accuracy_drop_threshold: Annotated[
-        float | None, typer.Option(help="Percentage points under the recent mean that are a drop.", show_default="10")
-    ] = None,
-    loss_window: Annotated[
-        int | None, typer.Option(help="How many values the rolling windows hold.", show_default="10")
-    ] = None,
-    min_steps_between_saves: Annotated[
-        int | None, typer.Option(help="Steps between two snapshots of one kind.", show_default="500")
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(help="A set of thresholds: conservative, moderate, aggressive, early, stable or fine-tune."),
-    ] = None,
-    noise_guard: Annotated[
-        bool | None,
-        typer.Option(
-            "--noise-guard/--no-noise-guard",
-            help="Let the run's own noise decide what is worth waking a person.",
-            show_default="noise-guard",
-        ),
-    ] = None,
+    loss_spike_threshold: LossSpikeThreshold = None,
+    accuracy_drop_threshold: AccuracyDropThreshold = None,
+    loss_window: LossWindow = None,
+    min_steps_between_saves: MinSteps = None,
+    profile: Profile = None,
+    noise_guard: NoiseGuard = None,
     all_: Annotated[bool, typer.Option("--all", help="Show every info anomaly, not only the first few.")] = False,
     as_json: AsJson = False,
 ) -> None:

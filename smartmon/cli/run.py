@@ -7,9 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from smartmon.cli.options import BaseDirs, ConfigPath
-
-PROFILES = "conservative, moderate, aggressive, early, stable or fine-tune"
+from smartmon.cli.options import (
+    AccuracyDropThreshold,
+    BaseDirs,
+    ConfigPath,
+    LossSpikeThreshold,
+    LossWindow,
+    MinSteps,
+    NoiseGuard,
+    Profile,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -20,31 +27,15 @@ def register(app: typer.Typer) -> None:
 def run(
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
-    loss_spike_threshold: Annotated[
-        float | None,
-        typer.Option(help="Rise of the loss over its recent mean that is a spike: 0.3 is 30 %.", show_default="0.3"),
-    ] = None,
-    accuracy_drop_threshold: Annotated[
-        float | None, typer.Option(help="Percentage points under the recent mean that are a drop.", show_default="10")
-    ] = None,
+    loss_spike_threshold: LossSpikeThreshold = None,
+    accuracy_drop_threshold: AccuracyDropThreshold = None,
     poll_interval: Annotated[
         float | None, typer.Option(help="Seconds between two scans of everything.", show_default="10")
     ] = None,
-    min_steps_between_saves: Annotated[
-        int | None, typer.Option(help="Steps between two snapshots of one kind.", show_default="500")
-    ] = None,
-    loss_window: Annotated[
-        int | None, typer.Option(help="How many values the rolling windows hold.", show_default="10")
-    ] = None,
-    profile: Annotated[str | None, typer.Option(help=f"A set of thresholds: {PROFILES}.")] = None,
-    noise_guard: Annotated[
-        bool | None,
-        typer.Option(
-            "--noise-guard/--no-noise-guard",
-            help="Let the run's own noise decide what is worth waking a person.",
-            show_default="noise-guard",
-        ),
-    ] = None,
+    min_steps_between_saves: MinSteps = None,
+    loss_window: LossWindow = None,
+    profile: Profile = None,
+    noise_guard: NoiseGuard = None,
     once: Annotated[bool, typer.Option("--once", help="Read what is there, act on it, and exit.")] = False,
     dashboard: Annotated[
         bool | None,
@@ -59,7 +50,7 @@ def run(
 ) -> None:
     """Watch training directories until told to stop.
 
-    Reads what the trainers write and never writes into their folders. SIGTERM and Ctrl-C end it within 5 seconds and
+    Reads what the trainers write and never touches their checkpoints. SIGTERM and Ctrl-C end it within 5 seconds and
     lose nothing; SIGHUP reads the config again.
 
     Example: smartmon run --base-dir ~/train --loss-spike-threshold 0.2
