@@ -67,3 +67,7 @@ NoiseGuard = Annotated[
         show_default="noise-guard",
     ),
 ]
+OneRun = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN", help="Only this run: its name, or any unambiguous start of it.", show_default="all"),
+]

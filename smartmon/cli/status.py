@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smartmon.cli.options import AsJson, BaseDirs, ConfigPath
+from smartmon.cli.options import AsJson, BaseDirs, ConfigPath, OneRun
 
 INCIDENT_OPEN = 10
 
@@ -18,12 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN", help="Only this run: its name, or any unambiguous start of it.", show_default="all"
-        ),
-    ] = None,
+    run: OneRun = None,
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
     check: Annotated[bool, typer.Option("--check", help="Exit 10 when an incident is open.")] = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smartmon.cli.options import BaseDirs, ConfigPath
+from smartmon.cli.options import BaseDirs, ConfigPath, OneRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN", help="Only this run: its name, or any unambiguous start of it.", show_default="all"
-        ),
-    ] = None,
+    run: OneRun = None,
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
     interval: Annotated[

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from smartmon.config import Config
 from smartmon.notify import render, routing
-from smartmon.notify.queue import Send
-from smartmon.records import Change, IncidentChange, Json, Severity, SnapshotState
+from smartmon.notify.queue import Pending, Send
+from smartmon.records import Change, IncidentChange, SnapshotState
 
 UNSETTLED = frozenset({"pending", "waiting", "copying"})
 """States of a snapshot request whose outcome is worth waiting for."""
 
 
-class Row(Protocol):
-    """What is read of an outbox row here."""
+class Row(Pending, Protocol):
+    """What is read of an outbox row here: what the queue reads, and the incident."""
 
     @property
-    def id(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def severity(self) -> Severity: ...
-    @property
-    def run_id(self) -> int | None: ...
-    @property
     def incident_id(self) -> int | None: ...
-    @property
-    def created_at(self) -> float: ...
-    @property
-    def next_at(self) -> float: ...
-    @property
-    def attempts(self) -> int: ...
-    @property
-    def payload(self) -> Mapping[str, Json]: ...
 
 
 class Tables(Protocol):
