@@ -60,7 +60,9 @@ class SourceRank(enum.IntEnum):
 
     STATUS = 0
     STATE = 1
-    STREAM = 2
+    TEXT = 2
+    """What a trainer prints: rounded, and often without its step."""
+    STREAM = 3
 
 
 class Keep(enum.StrEnum):

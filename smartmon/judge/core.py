@@ -29,7 +29,7 @@ CALM_ACCURACY = 3
 NEWS_AGAIN = 600.0
 ALIVE_AGAIN = 20
 """Observations after a crash that say the run is well again."""
-VERSION = 2
+VERSION = 3
 """Of the state: raised when what it holds changes its meaning."""
 MOVING = (RunState.RUNNING, RunState.STALLED)
 

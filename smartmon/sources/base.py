@@ -59,7 +59,10 @@ class Source(Protocol):
         ...
 
     def read(self, cursor: Mapping[str, Json] | None, now: float) -> Batch:
-        """Return what came after `cursor` (None: from the beginning). Bad data becomes notes, never an exception."""
+        """Return what came after `cursor` (None: from the beginning). Bad data becomes notes, never an exception.
+
+        A source may also carry an `account: Account`, which `smartmon doctor --explain` shows.
+        """
         ...
 
 
