@@ -116,6 +116,44 @@ class StatusReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU at one moment. What the driver does not tell is None."""
+
+    index: int
+    name: str
+    memory_used: int | None = None
+    """Bytes."""
+    memory_total: int | None = None
+    utilization: float | None = None
+    """Percent of the time in which something ran on it."""
+    temperature: float | None = None
+    """Degrees Celsius."""
+    temperature_limit: float | None = None
+    """Where the driver begins to slow the GPU down."""
+    power: float | None = None
+    """Watts."""
+    power_limit: float | None = None
+    throttled: str = ""
+    """Why it runs slower than it could because of heat or power, in words; empty when it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostSample:
+    """The machine at one moment. None, or empty: not known, or not this run's to judge."""
+
+    at: float
+    disk: str = ""
+    """The folder whose file system is meant."""
+    disk_free: int | None = None
+    """Bytes that an unprivileged process may still write."""
+    disk_total: int | None = None
+    memory_available: int | None = None
+    """Bytes that can be had without swapping, within the container's own limit where there is one."""
+    memory_total: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something a source has to say about itself: becomes an event of the run."""
 

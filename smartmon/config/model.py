@@ -144,6 +144,7 @@ class Config(Params):
             phases=self.phases,
             detectors=Detectors.model_validate(
                 {name: getattr(self.detectors, name) for name in Detectors.model_fields}
+                | dict(self.detectors.installed)
             ),
             reminder=self.alerts.reminder,
         )

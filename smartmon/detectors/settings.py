@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
+from smartmon.detectors import registry
 from smartmon.detectors.accuracy_drop import AccuracyDrop
 from smartmon.detectors.best_model import BestModel
 from smartmon.detectors.crashed import Crashed
@@ -27,6 +37,43 @@ class Detectors(Params):
     stalled: Stalled = Field(Stalled(), description="No new step for far longer than the run's own pace.")
     crashed: Crashed = Field(Crashed(), description="The run says that it died, or keeps starting over.")
 
+    _installed: dict[str, Params] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_installed(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Take the sections of detectors that other packages bring out, and let their own models read them."""
+        found: dict[str, Params] = {}
+        if isinstance(data, Mapping):
+            for kind in [name for name in data if name not in cls.model_fields]:
+                try:
+                    params = registry.section(kind, data[kind])
+                except ValidationError as error:
+                    first = error.errors(include_url=False, include_input=False)[0]
+                    where = ".".join(map(str, (kind, *first["loc"])))
+                    raise ValueError(f"{where}: {first['msg']}") from None
+                if params is not None:
+                    found[kind] = params
+            data = {name: value for name, value in data.items() if name not in found}
+        made = handler(data)
+        made._installed.update(found)
+        return made
+
+    @model_serializer(mode="wrap")
+    def _all_sections(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        shown: dict[str, Any] = handler(self)
+        return shown | {kind: params.model_dump(mode="json") for kind, params in self._installed.items()}
+
+    @property
+    def installed(self) -> Mapping[str, Params]:
+        """The sections of detectors from other packages that were given."""
+        return self._installed
+
+    def section(self, kind: str) -> Params | None:
+        """Return the section of a detector; None for one of another package that was given none."""
+        found = getattr(self, kind, None) if kind in type(self).model_fields else self._installed.get(kind)
+        return found if isinstance(found, Params) else None
+
 
 class Phase(Params):
     """Other thresholds for the first part of a run."""
@@ -39,7 +86,10 @@ class Phase(Params):
     min_steps_between_saves: int | None = Field(None, ge=0, description="In place of min_steps_between_saves.")
 
 
-SNAPSHOT_KINDS = ("loss_spike", "accuracy_drop", "best_model", "divergence", "nonfinite")
+SNAPSHOT_KINDS = (
+    *("loss_spike", "accuracy_drop", "best_model", "divergence", "nonfinite"),
+    *("slow_divergence", "grad_explosion", "overfit", "collapse", "resume_regression"),
+)
 """Kinds of anomaly that ask for a snapshot: those where a checkpoint is worth keeping."""
 
 

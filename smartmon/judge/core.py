@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from smartmon import stats
 from smartmon.detectors import crashed
+from smartmon.detectors.base import Moment, Outcome, Over
 from smartmon.detectors.best_model import Best
 from smartmon.detectors.nonfinite import NotNumbers
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.detectors.stalled import Pace
 from smartmon.incidents import Incident, Incidents
+from smartmon.judge.calm import calm_accuracy, calm_loss
 from smartmon.judge.evidence import Evidence
 from smartmon.judge.intake import ACCURACIES, MOVED_AGAIN, Intake, Taken
 from smartmon.judge.judged import Judged
+from smartmon.judge.panel import Panel, moment
 from smartmon.judge.tracks import CO_SPIKE_POINTS, AccuracyTrack, GradTrack, LossTrack
 from smartmon.judge.watch import Watch
-from smartmon.records import Finding, Observation, Rescaled, RunState, StatusReport
+from smartmon.records import Finding, HostSample, Observation, Rescaled, RunState, StatusReport
 from smartmon.text import duration
 
-CALM = 20
-"""Calm observations after which an incident of the loss, or a non-finite one, is over."""
-CALM_ACCURACY = 3
 NEWS_AGAIN = 600.0
-ALIVE_AGAIN = 20
-"""Observations after a crash that say the run is well again."""
 VERSION = 3
 """Of the state: raised when what it holds changes its meaning."""
 MOVING = (RunState.RUNNING, RunState.STALLED)
@@ -65,6 +63,7 @@ class Judge:
         self._best = Best()
         self._pace = Pace()
         self._evidence = Evidence()
+        self._panel = Panel(self.settings)
         self._rewards = False
 
     @property
@@ -147,7 +146,8 @@ class Judge:
         if self._base_state is None or self._base_state.ended:
             self._base_state = RunState.RUNNING
         text = f"attempt {started.attempt} began at step {started.step:,}"
-        for kind in ("loss_spike", "divergence", "accuracy_drop", "nonfinite", "stalled"):
+        stays = self._panel.outlives | {"crashed"}
+        for kind in [incident.kind for incident in self._incidents.all_open if incident.kind not in stays]:
             found += self._incidents.resolve(kind, obs.at, obs.step, text)
         self._incidents.new_attempt()
         if started.reset:
@@ -161,6 +161,7 @@ class Judge:
             self._numbers = NotNumbers()
             self._pace.resume()
             self._evidence.resume()
+            self._panel.resume(obs.step)
         firing = self._loops.began(self.settings.detectors.crashed, obs.at, timed=obs.timed)
         if firing is not None:
             self._raise(firing, obs.step, obs.at, obs.historic, found)
@@ -211,7 +212,12 @@ class Judge:
             if firing is not None:
                 self._raise(firing, step, obs.at, obs.historic, found)
         if loss is not None:
-            self._calm_loss(obs, loss, found)
+            hidden = self._numbers.zeros > 0 or self._numbers.grads_in_row > 0
+            moving = self.run_state in MOVING
+            found += calm_loss(self._incidents, self._loss, obs, loss, hidden=hidden, moving=moving)
+        seen = self._moment(step, obs.at, fresh, timed=obs.timed, historic=obs.historic)
+        seen.trace = trace
+        self._take(self._panel.observe(seen), seen, found)
 
     def _judge_loss(self, obs: Observation, loss: float, grad: float | None, trace: Trace) -> list[Firing | None]:
         settings, detectors = self.settings, self.settings.detectors
@@ -248,14 +254,9 @@ class Judge:
         if "loss" not in obs.values:
             self._incidents.points += 1
         firing = track.judge(self.settings, metric, obs.step, value, trace=trace)
-        incident = self._incidents.open("accuracy_drop")
-        if incident is not None and incident.metric == metric:
-            threshold = self.settings.detectors.accuracy_drop.threshold
-            back = track.back(value, incident.expected, threshold)
-            calm = firing is None and (back or track.in_noise)
-            if self._incidents.calm("accuracy_drop", CALM_ACCURACY, calm=calm):
-                text = f"{'back' if back else 'settled'} at {value:.1f} %"
-                found += self._incidents.resolve("accuracy_drop", obs.at, obs.step, text)
+        threshold = self.settings.detectors.accuracy_drop.threshold
+        calm = firing is None and track.in_noise
+        found += calm_accuracy(self._incidents, obs, metric, value, threshold, fired=firing is not None, calm=calm)
         return firing
 
     def _judge_eval(
@@ -273,26 +274,17 @@ class Judge:
             found += self._incidents.resolve("nonfinite", obs.at, obs.step, "the evaluation loss is finite again")
         return self._best.judge(detectors.best_model, point, trace=trace) if detectors.best_model.enabled else None
 
-    def _calm_loss(self, obs: Observation, loss: float, found: list[Finding]) -> None:
-        """Count the observation towards the end of each open incident that the loss decides."""
-        incidents = self._incidents
-        if not incidents.by_kind:
-            return
-        for kind in ("loss_spike", "divergence"):
-            incident = incidents.open(kind)
-            if incident is not None and incidents.calm(kind, CALM, calm=self._loss.calm):
-                settled = self._loss.settled(incident.expected)
-                text = settled or f"recovered after {obs.step - incident.start_step:,} steps"
-                found += incidents.resolve(kind, obs.at, obs.step, text)
-        incident = incidents.open("nonfinite")
-        # A non-finite evaluation loss is over when the next one is finite, not before.
-        if incident is not None and incident.metric != "eval_loss":
-            bad = not math.isfinite(loss) or self._numbers.zeros > 0 or self._numbers.grads_in_row > 0
-            if incidents.calm("nonfinite", CALM, calm=not bad):
-                text = f"finite again after {obs.step - incident.start_step:,} steps"
-                found += incidents.resolve("nonfinite", obs.at, obs.step, text)
-        if self.run_state in MOVING and incidents.calm("crashed", ALIVE_AGAIN, calm=True):
-            found += incidents.resolve("crashed", obs.at, obs.step, f"training again at step {obs.step:,}")
+    def _moment(self, step: int, at: float, fresh: Mapping[str, float], **about: bool) -> Moment:
+        """Return a row, or what is known without one, as the detectors of the panel see it."""
+        return moment(self, self._loss, self._grad, step=step, at=at, fresh=fresh, rewards=self._rewards, **about)
+
+    def _take(self, outcomes: Iterable[Outcome], seen: Moment, found: list[Finding]) -> None:
+        """Raise what the panel says is wrong, and resolve what it says is over."""
+        for outcome in outcomes:
+            if isinstance(outcome, Over):
+                found += self._incidents.resolve(outcome.kind, seen.at, seen.step, outcome.text)
+            else:
+                self._raise(outcome, seen.step, seen.at, seen.historic, found)
 
     def _raise(self, firing: Firing, step: int, at: float, historic: bool, found: list[Finding]) -> None:
         """Turn a firing into an anomaly and let it reach its incident."""
@@ -322,6 +314,16 @@ class Judge:
                 self._pace.began(status.at)
         elif before is not state:
             found += self._rest(status, step, historic)
+        seen = self._moment(step, status.at, {}, timed=status.timed, historic=historic)
+        self._take(self._panel.report(status, seen), seen, found)
+        return tuple(found)
+
+    def host(self, sample: HostSample) -> tuple[Finding, ...]:
+        """Take how the machine is while the run moves: its disk, its memory, its GPUs."""
+        found: list[Finding] = []
+        if self._live and self.run_state in MOVING:
+            seen = self._moment(self.latest_step or 0, sample.at, {})
+            self._take(self._panel.host(sample, seen), seen, found)
         return tuple(found)
 
     def _rest(self, status: StatusReport, step: int, historic: bool) -> list[Finding]:
@@ -390,5 +392,5 @@ class Judge:
             self._accuracy[metric].restore(row)
 
 
-_PARTS = ("intake", "incidents", "loops", "loss", "grad", "numbers", "best", "pace", "watch", "evidence")
+_PARTS = ("intake", "incidents", "loops", "loss", "grad", "numbers", "best", "pace", "watch", "evidence", "panel")
 _PLAIN = ("_base_state", "_ended_at", "_restarted", "_live", "_rewards", "latest_step", "last_step_at", "total_steps")

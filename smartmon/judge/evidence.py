@@ -11,6 +11,9 @@ from smartmon.records import Anomaly, Json, Keep, Severity
 
 HISTORIES = {"loss": "loss_history", "accuracy": "accuracy_history", "learning_rate": "lr_history"}
 
+KEPT_AS_INFO = ("loss_spike", "accuracy_drop", "best_model", "divergence")
+"""Kinds that ask for a snapshot even where nobody is woken."""
+
 
 class _Run(Protocol):
     """What the evidence asks of the judge."""
@@ -81,8 +84,8 @@ class Evidence:
 
     def _keep(self, settings: JudgeSettings, firing: Firing, step: int) -> Keep:
         kind, info = firing.kind, firing.severity is Severity.INFO
-        # A gradient that a loss scaler skipped is no reason to copy anything.
-        if kind not in settings.snapshot_kinds or (kind == "nonfinite" and info):
+        # Of the other kinds, what wakes nobody is no reason to copy anything: a gradient that a loss scaler skipped.
+        if kind not in settings.snapshot_kinds or (info and kind not in KEPT_AS_INFO):
             return Keep.NO
         phase = settings.phase(step)
         interval = settings.min_steps_between_saves

@@ -9,7 +9,7 @@ from typing import Any
 from smartmon.detectors.accuracy_drop import Drops
 from smartmon.detectors.divergence import Shift
 from smartmon.detectors.loss_spike import Spikes
-from smartmon.detectors.noise import Level
+from smartmon.detectors.noise import Level, Score
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.detectors.signal import Firing, Point, Trace
 from smartmon.stats import median
@@ -79,6 +79,8 @@ class LossTrack:
         self.since_epoch = 0
         self.calm = True
         """Whether the last value stood within the run's noise and nothing fired on it."""
+        self.score: Score | None = None
+        """Where the value judged last stood; no part of the state."""
 
     def judge(
         self, settings: JudgeSettings, step: int, value: float, *, grad_spike: bool, trace: Trace = None
@@ -89,7 +91,7 @@ class LossTrack:
             self.level.interval_changed(factor)
             self.shift.rest()
         self.since_epoch += 1
-        score = self.level.score(value, self.cadence.narrower(diff))
+        score = self.score = self.level.score(value, self.cadence.narrower(diff))
         averaged = self.cadence.averaged(diff)
         point = Point("loss", step, value, settings.noise_guard, averaged, self.hold > 0, grad_spike=grad_spike)
         detectors, window = settings.detectors, settings.loss_window
@@ -138,8 +140,8 @@ class LossTrack:
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
-        parts = ("level", "spikes", "shift", "cadence")
-        return vars(self) | {name: getattr(self, name).state() for name in parts}
+        plain = {name: getattr(self, name) for name in ("hold", "epoch", "since_epoch", "calm")}
+        return plain | {name: getattr(self, name).state() for name in ("level", "spikes", "shift", "cadence")}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
@@ -181,11 +183,6 @@ class AccuracyTrack:
         self.in_noise = score.known and score.z < 2
         return firing
 
-    @staticmethod
-    def back(value: float, expected: float | None, threshold: float) -> bool:
-        """Whether a value is back within half the margin of what was expected."""
-        return expected is None or value >= expected - threshold / 2
-
     def resume(self, step: int) -> None:
         """The run went back to a step: forget what lies after it, and judge gently for a while."""
         self.level.cut(before=step)
@@ -212,10 +209,12 @@ class GradTrack:
         self.level = Level(floor=0.05)
         self.since_spike = CO_SPIKE_POINTS + 1
         """Points of the loss since the norm last stood out."""
+        self.score: Score | None = None
+        """Where the norm judged last stood; no part of the state."""
 
     def learn(self, step: int, value: float) -> bool:
         """Learn one finite gradient norm; return whether it stands far out."""
-        score = self.level.score(value)
+        score = self.score = self.level.score(value)
         spiked = score.known and score.z >= CO_SPIKE_Z + score.allowance
         if spiked:
             self.since_spike = -1
