@@ -39,10 +39,13 @@ CANONICAL: dict[str, str] = {
     "timestamp": "timestamp | _timestamp | wall_time | datetime | time",
     "total_steps": "total_steps | max_steps | total_iterations | max_iters",
     "epoch": "epoch | current_epoch | train/epoch",
-    "loss": "loss | train_loss | train/loss | training_loss | loss/train | lm_loss | lm loss",
+    "loss": (
+        "loss | train_loss_step | train/loss_step | train/step_loss | train_loss | train/loss | training_loss"
+        " | loss/train | lm_loss | lm loss | epoch_loss"
+    ),
     "eval_loss": (
         "eval_loss | validation_loss | val_loss | eval/loss | val/loss | valid_loss"
-        " | validation/loss | loss/val | loss/eval"
+        " | validation/loss | loss/val | loss/eval | loss/validation | loss/valid | val_loss_epoch | val/loss_epoch"
     ),
     "perplexity": "perplexity | ppl | train_perplexity | train_ppl | train/perplexity",
     "eval_perplexity": (
@@ -51,14 +54,19 @@ CANONICAL: dict[str, str] = {
     ),
     "accuracy": (
         "accuracy_percent | accuracy | mean_token_accuracy | token_accuracy | train_accuracy"
-        " | train_acc | acc | train/accuracy | train/mean_token_accuracy"
+        " | train_acc | acc | train/accuracy | train/mean_token_accuracy | train_acc_step | train/acc"
+        " | accuracy/train | epoch_accuracy"
     ),
     "eval_accuracy": (
         "eval_accuracy_percent | val_accuracy_percent | eval_accuracy | validation_accuracy"
         " | val_accuracy | val_acc | eval_acc | eval_mean_token_accuracy"
-        " | eval_token_accuracy | eval/accuracy | val/accuracy | eval/mean_token_accuracy"
+        " | eval_token_accuracy | eval/accuracy | val/accuracy | eval/mean_token_accuracy | val_acc_epoch | val/acc"
+        " | accuracy/val | accuracy/validation | accuracy/eval | metrics/accuracy_top1"
     ),
-    "learning_rate": "learning_rate | lr | train/learning_rate | train/lr | learning rate",
+    "learning_rate": (
+        "learning_rate | lr | train/learning_rate | train/lr | learning rate | lr-adamw | lr-adam | lr-sgd"
+        " | lr/pg0 | x/lr0 | epoch_learning_rate"
+    ),
     "grad_norm": "grad_norm | gradient_norm | train/grad_norm | grad norm",
     "aux_loss": "aux_loss | router_aux_loss | train/aux_loss",
     "tokens_per_sec": (
