@@ -9,6 +9,7 @@ from pathlib import Path
 from smartmon.config import RunEntry
 from smartmon.judge import Judge
 from smartmon.records import Anomaly, Batch, Checkpoint, Json, RunState, StatusReport
+from smartmon.snapshots.layout_table import UNKNOWN
 from smartmon.snapshots.layouts import find_checkpoints
 from smartmon.sources import FoundRun, Source, open_source
 from smartmon.store import RunRow, Store
@@ -78,6 +79,7 @@ class Watched:
         for source in self.sources:
             if source.spec.id not in self.cursors:
                 self.cursors[source.spec.id] = self._store.cursor(self.id, source.spec.id)
+        self.judge.keep_sources([source.spec.id for source in self.sources])
 
     def moved(self, source: Source, stamp: object) -> bool:
         """Whether a source may have something that was not read yet."""
@@ -119,6 +121,6 @@ class Watched:
 
     def new_checkpoints(self) -> list[Checkpoint]:
         """Checkpoints that appeared since the last call; those of the first call are not new."""
-        found = {c.step: c for c in find_checkpoints(self.found.path, self.checkpoint_dir)}
+        found = {c.step: c for c in find_checkpoints(self.found.path, self.checkpoint_dir) if c.step != UNKNOWN}
         known, self._known_checkpoints = self._known_checkpoints, set(found)
         return [] if known is None else [found[step] for step in sorted(found.keys() - known)]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smartmon.records import Checkpoint, Severity
-from smartmon.snapshots.layouts import BY_NAME, Found, Looks, Readiness
+from smartmon.snapshots.layout_table import BY_NAME
+from smartmon.snapshots.layouts import Found, Looks, Readiness
 
 WANTS_LAST_GOOD = frozenset({"loss_spike", "divergence", "nonfinite"})
 BEST = "best_model"

@@ -17,6 +17,7 @@ _JSON_MOST = 8 << 20
 """A longer `trainer_state.json` is not parsed: 60 MB of it cost 234 MB of memory. Its two ends are looked at."""
 _HEADER_MOST = 16 << 20
 _ENDS = 64 << 10
+_LAST_NUMBER = re.compile(rb"(\d{1,18})\s*$")
 _STEP = re.compile(rb'^ {0,8}"global_step": *(\d{1,18})\b', re.MULTILINE)
 
 
@@ -42,8 +43,51 @@ def folder_problem(step: int, entries: Iterable[Entry], read: Reader) -> str:
     return files_problem(sizes, read)
 
 
+def loose_problem(_step: int, entries: Iterable[Entry], read: Reader) -> str:
+    """Say what files without a marker of their own lack."""
+    return files_problem({entry.name: entry.size for entry in entries}, read)
+
+
+def nanochat_problem(step: int, entries: Iterable[Entry], read: Reader) -> str:
+    """Say what the files of one step of nanochat lack: the meta file follows the model, each rank writes a shard."""
+    sizes = {entry.name: entry.size for entry in entries}
+    meta = next((name for name in sizes if name.startswith("meta_")), None)
+    if meta is None:
+        return "there is no meta file yet"
+    told = _object(read(meta, 0, min(sizes[meta], _JSON_MOST)))
+    if told is None:
+        return f"{meta} cannot be read yet"
+    if told.get("step", step) != step:
+        return f"{meta} is of step {told['step']}"
+    ranks = {int(name.rpartition("_rank")[2].removesuffix(".pt")) for name in sizes if name.startswith("optim_")}
+    missing = min(set(range(max(ranks, default=-1) + 1)) - ranks, default=None)
+    return files_problem(sizes, read) if missing is None else f"the optimizer's shard of rank {missing} is missing"
+
+
+def llmc_problem(_step: int, entries: Iterable[Entry], read: Reader) -> str:
+    """Say what the files of one step of llm.c lack."""
+    sizes = {entry.name: entry.size for entry in entries}
+    if not any(name.startswith("DONE_") for name in sizes):
+        return "there is no DONE file yet"
+    return files_problem(sizes, read)
+
+
+def beside_problem(name: str, step: int, content: bytes | None) -> str:
+    """Say whether the file that names the newest finished checkpoint is behind this one."""
+    if content is None:
+        return f"there is no {name} yet"
+    told = _LAST_NUMBER.search(content)
+    if told is None:
+        return f"{name} names no step"
+    return "" if int(told[1]) >= step else f"{name} is still at {int(told[1])}"
+
+
 def files_problem(sizes: dict[str, int], read: Reader) -> str:
     """Say which of a checkpoint's files is missing, empty or cut off; empty when none is."""
+    for folder in sorted({name.rpartition("/")[0] for name in sizes if name.endswith(".distcp")}):
+        # Torch's distributed checkpoints: the coordinator writes it after all ranks are done.
+        if (f"{folder}/.metadata" if folder else ".metadata") not in sizes:
+            return f"there is no {folder and folder + '/'}.metadata yet"
     for name in sorted(sizes):
         problem = file_problem(name, sizes[name], lambda at, size, name=name: read(name, at, size))  # type: ignore[misc]
         if problem:

@@ -1,21 +1,20 @@
-"""The table of checkpoints as trainers name them, and the looks that tell a finished one from one being written."""
+"""Finds a run's checkpoints by the table of layouts, and looks whether they are finished or still being written."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
 import os
-import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from smartmon.records import Checkpoint
-from smartmon.snapshots.complete import Reader, files_problem, folder_problem, read_range
+from smartmon.snapshots.complete import beside_problem, read_range
+from smartmon.snapshots.layout_step import step_in
+from smartmon.snapshots.layout_table import BY_NAME, PLACES, UNKNOWN, Layout, is_model_file, layout_of
 from smartmon.snapshots.listing import (
-    Entry,
     Listing,
     Skipped,
     entry_of,
@@ -26,90 +25,49 @@ from smartmon.snapshots.listing import (
     open_below,
 )
 
-
-def _loose_problem(_step: int, entries: Iterable[Entry], read: Reader) -> str:
-    return files_problem({entry.name: entry.size for entry in entries}, read)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One trainer's way of naming checkpoints."""
-
-    name: str
-    pattern: re.Pattern[str]
-    """Matches the whole name; its first group is the step."""
-    folder: bool
-    companion: str
-    """For single files: the pattern of what belongs to the file, `{stem}` being its name without the ending."""
-    problem: Callable[[int, Iterable[Entry], Reader], str]
-    """What the checkpoint lacks; without a marker of its own, two still looks have to do."""
-    marker: bool = False
-    """Whether the trainer itself writes last what tells a finished checkpoint."""
-
-
-LAYOUTS = (
-    Layout("huggingface", re.compile(r"checkpoint-(\d{1,18})", re.ASCII), True, "", folder_problem, marker=True),
-    Layout(
-        "step_file",
-        re.compile(r"checkpoint_step_(\d{1,18})\.bin", re.ASCII),
-        False,
-        r"{stem}(\.bin)?\.(embeddings|decoder)(\.\w+)?",
-        _loose_problem,
-    ),
-)
-"""A new trainer is one more line."""
-
-BY_NAME = {layout.name: layout for layout in LAYOUTS}
-
-MODEL_FILES = (
-    # weights
-    *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model*.bin.index.json"),
-    *("adapter_model.bin", "consolidated*.pth", "model*.pt", "model*.pth", "*.gguf", "params.json"),
-    # configuration
-    *("config.json", "generation_config.json", "adapter_config.json", "model_config.json", "training_args.bin"),
-    *("preprocessor_config.json", "processor_config.json", "chat_template.jinja", "chat_template.json"),
-    # tokenizer
-    *("tokenizer*.json", "tokenizer*.model", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
-    *("vocab.txt", "merges.txt", "spiece.model", "sentencepiece*.model", "tekken.json"),
-)
-"""Files directly in the model folder that belong to the model. Data and logs never do."""
-
 _MOST = 10_000
 """A folder with more entries is not a run's: discovery skips it too."""
+_MARKER_MOST = 64
 
 
 def places(run: Path, checkpoint_dir: Path | None = None) -> tuple[Path, ...]:
-    """Where a run's checkpoints may be: where config says, else in its folder and the two that trainers make in it."""
-    return (checkpoint_dir,) if checkpoint_dir is not None else (run, run / "current_model", run / "checkpoints")
+    """Where a run's checkpoints may be: where config says, else in its folder and those that trainers make in it."""
+    return (checkpoint_dir,) if checkpoint_dir is not None else (run, *(run / name for name in PLACES))
 
 
 def find_checkpoints(run: Path, checkpoint_dir: Path | None = None) -> list[Checkpoint]:
-    """Every checkpoint of a run that is there now, whole or not: lowest step first, of one step the oldest first."""
+    """Every checkpoint of a run that is there now, whole or not: lowest step first, of one step the oldest first.
+
+    Where neither name nor file tells the step (yet), it is UNKNOWN, the lowest.
+    """
     found = []
     for place in places(run, checkpoint_dir):
-        for layout, name, step in _named(place):
-            with contextlib.suppress(OSError):
-                listing = look(place / name, layout)
-                if listing.entries or layout.folder:
-                    found.append(_checkpoint(place, name, step, layout, listing))
+        names = _names(place)
+        for name, folder in names.items():
+            layout = layout_of(name, folder=folder, place="" if checkpoint_dir is not None else place.name)
+            if layout is not None:
+                with contextlib.suppress(OSError):
+                    listing = look(place / name, layout, names)
+                    if listing.entries or layout.folder:
+                        found.append(_checkpoint(place, name, layout, listing))
     return sorted(found, key=lambda checkpoint: (checkpoint.step, checkpoint.mtime, checkpoint.path))
 
 
-def _named(place: Path) -> Iterator[tuple[Layout, str, int]]:
+def _names(place: Path) -> dict[str, bool]:
+    """The names in a folder, and which of them are folders."""
     try:
         with os.scandir(place) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(_MOST))]
+            return {entry.name: entry.is_dir(follow_symlinks=False) for entry, _ in zip(entries, range(_MOST))}
     except OSError:
-        return
-    for name in names:
-        for layout in LAYOUTS:
-            match = layout.pattern.fullmatch(name)
-            if match is not None:
-                yield layout, name, int(match[1])
+        return {}
 
 
-def _checkpoint(place: Path, name: str, step: int, layout: Layout, listing: Listing) -> Checkpoint:
+def _checkpoint(place: Path, name: str, layout: Layout, listing: Listing) -> Checkpoint:
     path = place / name
+    step = layout.step(name)
+    if step is None:
+        inside = next((step_in(place, entry, layout.keys) for entry in listing.entries if entry.name == name), None)
+        step = UNKNOWN if inside is None else inside + layout.first
     return Checkpoint(
         path=path,
         step=step,
@@ -120,17 +78,20 @@ def _checkpoint(place: Path, name: str, step: int, layout: Layout, listing: List
     )
 
 
-def look(path: Path, layout: Layout) -> Listing:
-    """List a checkpoint's files, by their paths below the folder it lies in. Raises OSError when it is not there."""
+def look(path: Path, layout: Layout, names: Iterable[str] | None = None) -> Listing:
+    """List a checkpoint's files, by their paths below the folder it lies in. Raises OSError when it is not there.
+
+    `names` are those in that folder, where they are known.
+    """
     with folder_below(path.parent) as place:
         if layout.folder:
             with folder_at(path.name, place) as root:
                 return list_tree(root, f"{path.name}/")
-        stem = re.escape(path.name.rpartition(".")[0])
-        companion = re.compile(layout.companion.format(stem=stem))
-        with os.scandir(place) as found:
-            names = [entry.name for entry in found if entry.name == path.name or companion.fullmatch(entry.name)]
-        return _files(place, names)
+        own = [path.name]
+        companion = layout.companions(path.name)
+        if companion is not None:
+            own += [name for name in (_names(path.parent) if names is None else names) if companion.fullmatch(name)]
+        return _files(place, own)
 
 
 def look_at_model(folder: Path) -> Listing:
@@ -142,13 +103,6 @@ def look_at_model(folder: Path) -> Listing:
             return _files(root, [name for name in names if is_model_file(name)])
     except OSError:
         return Listing(())
-
-
-def is_model_file(name: str) -> bool:
-    """Whether a file of this name, directly in the model folder, belongs to the model."""
-    return any(fnmatchcase(name, pattern) for pattern in MODEL_FILES) and not any(
-        layout.pattern.fullmatch(name) for layout in LAYOUTS
-    )
 
 
 def _files(root: int, names: Sequence[str]) -> Listing:
@@ -204,8 +158,9 @@ class Looks:
             listing = look(checkpoint.path, layout)
             if not listing.entries:
                 raise FileNotFoundError
+            beside = _beside(checkpoint.path.parent, layout)
             seen = self._look(
-                checkpoint.path, listing, now, lambda: _problem(checkpoint.path.parent, checkpoint, listing)
+                checkpoint.path, (listing.stamp, beside), now, lambda: _problem(checkpoint, listing, beside)
             )
         except FileNotFoundError:
             return Found(checkpoint, Listing(()), Readiness.GONE, "it is gone")
@@ -218,31 +173,47 @@ class Looks:
 
     def still(self, folder: Path, listing: Listing, now: float) -> bool:
         """Whether the model folder's own files look as they did `settle` seconds ago."""
-        return now - self._look(folder, listing, now, str).since >= self.settle
+        return now - self._look(folder, listing.stamp, now, str).since >= self.settle
 
     def forget_gone(self) -> None:
         """Forget how things looked that are no longer there."""
         self._seen = {path: seen for path, seen in self._seen.items() if os.path.lexists(path)}
 
-    def _look(self, path: Path, listing: Listing, now: float, problem: Callable[[], str]) -> _Look:
+    def _look(self, path: Path, stamp: object, now: float, problem: Callable[[], str]) -> _Look:
         seen = self._seen.get(path)
         # A clock that was set back must not make a fresh look an old one.
-        if seen is None or seen.stamp != listing.stamp or now < seen.since:
-            seen = self._seen[path] = _Look(listing.stamp, now, problem())
+        if seen is None or seen.stamp != stamp or now < seen.since:
+            seen = self._seen[path] = _Look(stamp, now, problem())
         return seen
 
 
-def _problem(place: Path, checkpoint: Checkpoint, listing: Listing) -> str:
+def _beside(place: Path, layout: Layout) -> bytes | None:
+    """What the file says that names the newest finished checkpoint of a place."""
+    if not layout.beside:
+        return None
+    try:
+        with folder_below(place) as root:
+            return _read(root, layout.beside, 0, _MARKER_MOST)
+    except OSError:
+        return None
+
+
+def _problem(checkpoint: Checkpoint, listing: Listing, beside: bytes | None) -> str:
     layout = BY_NAME[checkpoint.layout]
     prefix = f"{checkpoint.path.name}/" if layout.folder else ""
     entries = [entry._replace(name=entry.name.removeprefix(prefix)) for entry in listing.entries]
-    with folder_below(place) as root:
+    with folder_below(checkpoint.path.parent) as root:
+        lacking = layout.problem(
+            checkpoint.step, entries, lambda name, offset, length: _read(root, prefix + name, offset, length)
+        )
+    if not lacking and checkpoint.step == UNKNOWN:
+        return "no step can be read in it"
+    return lacking or (beside_problem(layout.beside, checkpoint.step, beside) if layout.beside else "")
 
-        def read(name: str, offset: int, length: int) -> bytes:
-            descriptor = open_below(root, prefix + name)
-            try:
-                return read_range(descriptor, offset, length)
-            finally:
-                os.close(descriptor)
 
-        return layout.problem(checkpoint.step, entries, read)
+def _read(root: int, name: str, offset: int, length: int) -> bytes:
+    descriptor = open_below(root, name)
+    try:
+        return read_range(descriptor, offset, length)
+    finally:
+        os.close(descriptor)

@@ -18,7 +18,8 @@ from smartmon.errors import SnapshotError
 from smartmon.records import Json, Severity, Snapshot, SnapshotState
 from smartmon.snapshots import names
 from smartmon.snapshots.choice import Choice
-from smartmon.snapshots.layouts import BY_NAME, Found, look
+from smartmon.snapshots.layout_table import BY_NAME
+from smartmon.snapshots.layouts import Found, look
 from smartmon.snapshots.listing import Entry, Listing, Skipped
 from smartmon.snapshots.metadata import MODEL, SCHEMA_VERSION, STATUS
 from smartmon.snapshots.pins import Item, Pins
@@ -75,9 +76,10 @@ def contents(
     left_out = [*skipped, *model.skipped]
     for found in choice.checkpoints:
         left_out += found.listing.skipped
-        root = found.checkpoint.path.parent
+        path = found.checkpoint.path
+        in_place = BY_NAME[found.checkpoint.layout].in_place
         for entry in found.listing.entries:
-            items.setdefault(entry.name, Item(root, entry, f"{MODEL}/{entry.name}", found.checkpoint.path))
+            items.setdefault(entry.name, Item(path.parent, entry, f"{MODEL}/{entry.name}", path, in_place))
     if model_dir is not None:
         for entry in model.entries:
             items.setdefault(entry.name, Item(model_dir, entry, f"{MODEL}/{entry.name}", model_dir / entry.name))

@@ -26,6 +26,8 @@ class Item:
     target: str
     owner: Path
     """The checkpoint, or the file of the model, that it is part of."""
+    in_place: bool = False
+    """Whether the trainer will write its next checkpoint into this very file."""
 
 
 def most_pins() -> int:

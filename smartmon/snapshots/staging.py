@@ -80,7 +80,8 @@ class Staging:
         if own is not None and _linked(own, target) and target.lstat().st_size == item.entry.size:
             return LINK
         target.unlink(missing_ok=True)
-        return HARD_LINK if hard_links and _linked_open(source, target) else ""
+        # A link would hold whatever the trainer writes into the file next.
+        return HARD_LINK if hard_links and not item.in_place and _linked_open(source, target) else ""
 
     def _copy(self, item: Item, source: int, target: Path) -> str:
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
