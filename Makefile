@@ -3,13 +3,14 @@
 # make check   the same without the tests
 # make docs    write config.example.toml anew
 # make bench   the benchmarks, into benchmarks/RESULTS.md
+# make bench-detection   the detectors and their peers on the same curves, into benchmarks/detection/RESULTS.md
 # make clean   remove everything that these made
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check docs bench bench-detection clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -42,6 +43,9 @@ docs: $(VENV)/.stamp-base
 
 bench: $(VENV)/.stamp-dev
 	$(BIN)/python benchmarks/run.py
+
+bench-detection: $(VENV)/.stamp-dev
+	$(BIN)/python benchmarks/detection/run.py --write
 
 clean:
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

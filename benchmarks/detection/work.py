@@ -1,0 +1,75 @@
+"""One piece of work for one process: some curves, smartmon and every peer over them, judged."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.detection import contestant, corpus, matching, provoked, roster
+from benchmarks.detection.curves import Curve, write_jsonl
+from benchmarks.detection.matching import Outcome
+
+SMARTMON = "smartmon"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Curves to make, by a function that a process can be told of, and its arguments."""
+
+    name: str
+    prefix: str
+    """What the ids of its curves begin with."""
+    make: Callable[..., list[Curve]]
+    arguments: tuple[object, ...]
+
+    def may_hold(self, curve: str) -> bool:
+        """Whether a curve of this id can come of it, judged without making it."""
+        return curve.startswith(self.prefix)
+
+
+@dataclass
+class Done:
+    """What a task gave."""
+
+    outcomes: list[Outcome]
+    unread: list[str]
+    """Ids of the files that smartmon does not read."""
+
+
+def real(ids: tuple[str, ...]) -> list[Curve]:
+    """Return the curves of these ids that smartmon reads."""
+    root = corpus.folder()
+    if root is None:
+        return []
+    wanted = [entry for entry in corpus.entries(root) if entry.id in ids]
+    return [curve for entry in wanted if (curve := corpus.load(entry, root)) is not None]
+
+
+def short_runs() -> list[Curve]:
+    """Return the provoked runs."""
+    root = corpus.folder()
+    return provoked.runs(root) if root else []
+
+
+def perform(task: Task, options: tuple[str, ...], with_peers: bool) -> Done:
+    """Make a task's curves, run everybody over them, and judge."""
+    curves = task.make(*task.arguments)
+    with tempfile.TemporaryDirectory() as name:
+        for curve in curves:
+            if curve.path is None:
+                curve.path = write_jsonl(curve, Path(name))
+        answers = contestant.replay(curves, list(options)) if curves else {}
+    outcomes = []
+    for curve in curves:
+        if curve.id not in answers:
+            continue
+        answer = answers[curve.id]
+        told, quiet = contestant.alarms(curve, answer), contestant.infos(curve, answer)
+        outcomes.append(matching.match(SMARTMON, curve, told, quiet))
+        for peer in roster.PEERS if with_peers else ():
+            outcomes.append(matching.match(peer.name, curve, roster.alarms(peer, curve)))
+    asked = task.arguments[0] if task.make is real else ()
+    read = {curve.id for curve in curves if curve.id in answers}
+    return Done(outcomes, [one for one in asked if one not in read] if isinstance(asked, tuple) else [])
