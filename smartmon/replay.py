@@ -1,18 +1,20 @@
-"""What would have fired on a log that exists: the daemon's own judge over a file, with nothing written."""
+"""What would have fired on logs that exist: the daemon's own judge over them, with nothing written."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.detectors.signal import Verdict
 from smartmon.judge import Judge, explain
 from smartmon.records import Anomaly, Batch, Change, IncidentChange, Json, Note, Observation
-from smartmon.sources import replay_source
+from smartmon.sources import open_source, replay_source
 from smartmon.sources.base import Source
+from smartmon.sources.discovery import run_sources
+from smartmon.sources.merging import in_time_order
 
 
 @dataclass
@@ -76,20 +78,45 @@ def incident_json(change: IncidentChange) -> dict[str, Json]:
     }
 
 
-def replay(path: Path, settings: JudgeSettings, *, now: float | None = None) -> Replayed:
-    """Judge a log from its first row to its last. Raises SourceError when it cannot be read."""
-    source = replay_source(path)
-    found = Replayed(path, source.spec.format, run_name(path))
+def replay(
+    path: Path, settings: JudgeSettings, *, now: float | None = None, options: Mapping[str, Json] | None = None
+) -> Replayed:
+    """Judge a log, or all logs of a run's folder, from first row to last. Raises SourceError when there is none.
+
+    `options` say how the lines are to be read: `pattern`, `keys`.
+    """
+    sources = opened(path, options)
+    formats = dict.fromkeys(source.spec.format for source in sources)
+    found = Replayed(path, ", ".join(formats), run_name(path))
     judge = Judge(settings)
-    for batch in batches(source, now):
-        found.notes += batch.notes
-        for obs in batch.observations:
+    for round_ in rounds(sources, now):
+        for batch in round_:
+            found.notes += batch.notes
+        for obs in in_time_order([batch.observations for batch in round_]):
             found.observations += 1
             _collect(found, judge.observe(obs).findings)
-        if batch.status is not None:
-            _collect(found, judge.report(batch.status))
+        for batch in round_:
+            if batch.status is not None:
+                _collect(found, judge.report(batch.status))
     found.attempts = judge.attempt
     return found
+
+
+def opened(path: Path, options: Mapping[str, Json] | None = None) -> list[Source]:
+    """Return the sources that a path stands for: one for a log, all of a run for its folder."""
+    specs = [spec for spec in run_sources(path) if spec.path.exists()] if path.is_dir() else []
+    if not specs:
+        return [replay_source(path, options)]
+    return [open_source(replace(spec, options={**spec.options, **(options or {})})) for spec in specs]
+
+
+def rounds(sources: Sequence[Source], now: float | None = None) -> Iterator[list[Batch]]:
+    """Read sources to their ends side by side, one batch of each at a time, as the daemon does."""
+    cursors: dict[int, Mapping[str, Json] | None] = dict.fromkeys(range(len(sources)))
+    while cursors:
+        batches = {i: sources[i].read(cursor, time.time() if now is None else now) for i, cursor in cursors.items()}
+        yield list(batches.values())
+        cursors = {i: batch.cursor for i, batch in batches.items() if batch.more}
 
 
 def _collect(found: Replayed, findings: Iterable[object]) -> None:
@@ -101,26 +128,15 @@ def _collect(found: Replayed, findings: Iterable[object]) -> None:
             found.opened.setdefault(finding.key, finding.reason)
 
 
-def batches(source: Source, now: float | None = None) -> Iterator[Batch]:
-    """Read a source to its end."""
-    cursor = None
-    while True:
-        batch = source.read(cursor, time.time() if now is None else now)
-        yield batch
-        cursor = batch.cursor
-        if not batch.more:
-            return
-
-
-def why(path: Path, settings: JudgeSettings, step: int) -> list[Verdict]:
+def why(path: Path, settings: JudgeSettings, step: int, options: Mapping[str, Json] | None = None) -> list[Verdict]:
     """Return what each detector saw at a step of a log. Raises SourceError when it cannot be read."""
-    return explain(rows(path), settings, step)
+    return explain(rows(path, options), settings, step)
 
 
-def rows(path: Path) -> Iterator[Observation]:
-    """Yield every row of a log. Raises SourceError when it cannot be read."""
-    for batch in batches(replay_source(path)):
-        yield from batch.observations
+def rows(path: Path, options: Mapping[str, Json] | None = None) -> Iterator[Observation]:
+    """Yield every row of a log, or of all logs of a run's folder. Raises SourceError when there is none."""
+    for round_ in rounds(opened(path, options)):
+        yield from in_time_order([batch.observations for batch in round_])
 
 
 def run_name(path: Path) -> str:

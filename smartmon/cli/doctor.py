@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smartmon.cli.options import AsJson, BaseDirs, ConfigPath
+from smartmon.cli.options import AsJson, BaseDirs, ConfigPath, Keys, Patterns, reading
 
 if TYPE_CHECKING:
     from smartmon.cli.checks import Line
@@ -20,16 +20,30 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(base_dir: BaseDirs = None, config: ConfigPath = None, as_json: AsJson = False) -> None:
+def doctor(
+    base_dir: BaseDirs = None,
+    config: ConfigPath = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option("--explain", metavar="PATH", help="Say instead how a log, or a run's folder, is read, and why."),
+    ] = None,
+    pattern: Patterns = None,
+    key: Keys = None,
+    as_json: AsJson = False,
+) -> None:
     """Say what works on this machine, each trouble with its fix.
 
     Watching, copying, room, notifiers, GPU, daemon. Changes nothing. Exits 3 when something fails, 0 when everything
-    works or only could be better.
+    works or only could be better; with --explain 4 when nothing there can be read.
 
-    Example: smartmon doctor --base-dir runs
+    Example: smartmon doctor --explain lightning_logs/version_0
     """
     from smartmon.cli.output import print_json
 
+    if explain is not None:
+        from smartmon.cli.explain import show
+
+        raise typer.Exit(show(explain, reading(pattern, key), as_json=as_json))
     lines = list(examine(base_dir, config))
     failed = any(line.state == "fail" for line in lines)
     if as_json:

@@ -67,7 +67,47 @@ NoiseGuard = Annotated[
         show_default="noise-guard",
     ),
 ]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pattern",
+        metavar="REGEX",
+        help="How to read its lines: a regular expression with the named groups step, loss, ... (repeatable).",
+        show_default=False,
+    ),
+]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        metavar="THEIRS=OURS",
+        help="What a key of it means, such as train/ce=loss (repeatable).",
+        show_default=False,
+    ),
+]
 OneRun = Annotated[
     str | None,
     typer.Argument(metavar="RUN", help="Only this run: its name, or any unambiguous start of it.", show_default="all"),
 ]
+
+
+def reading(patterns: list[str] | None, keys: list[str] | None) -> dict[str, object]:
+    """Return how a log is to be read, as a source takes it; raise UsageError for what makes no sense."""
+    from smartmon.errors import UsageError
+    from smartmon.params import line_pattern
+
+    given: dict[str, object] = {}
+    for pattern in patterns or ():
+        try:
+            line_pattern(pattern)
+        except ValueError as error:
+            raise UsageError(f"--pattern {pattern!r} {error}") from None
+    if patterns:
+        given["pattern"] = list(patterns)
+    pairs = [key.partition("=") for key in keys or ()]
+    for theirs, _, ours in pairs:
+        if not theirs.strip() or not ours.strip():
+            raise UsageError(f"--key {theirs!r} must say what a key means, like: --key train/ce=loss")
+    if pairs:
+        given["keys"] = {theirs.strip(): ours.strip() for theirs, _, ours in pairs}
+    return given

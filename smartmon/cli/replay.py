@@ -12,11 +12,14 @@ from smartmon.cli.options import (
     AsJson,
     BaseDirs,
     ConfigPath,
+    Keys,
     LossSpikeThreshold,
     LossWindow,
     MinSteps,
     NoiseGuard,
+    Patterns,
     Profile,
+    reading,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +39,13 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     logs: Annotated[
-        list[Path], typer.Argument(metavar="LOG", help="Logs in any format that smartmon reads.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="LOG", help="Logs in any format that smartmon reads, or folders of runs.", show_default=False
+        ),
     ],
+    pattern: Patterns = None,
+    key: Keys = None,
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
     loss_spike_threshold: LossSpikeThreshold = None,
@@ -73,10 +81,11 @@ def replay(
     }
     overrides = {key: value for key, value in given.items() if value is not None}
     settings = load_config(base_dir, config, overrides).judge_settings()
+    options = reading(pattern, key)
     files, failed = [], 0
     for log in logs:
         try:
-            files.append(judged(log, settings))
+            files.append(judged(log, settings, options=options))
         except SourceError as error:
             failed += 1
             print(f"smartmon: {error}", file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smartmon.cli.options import AsJson, BaseDirs, ConfigPath
+from smartmon.cli.options import AsJson, BaseDirs, ConfigPath, Keys, Patterns, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +27,8 @@ def why(
     step: Annotated[int, typer.Option("--step", metavar="N", help="The step to explain.", show_default=False)],
     base_dir: BaseDirs = None,
     config: ConfigPath = None,
+    pattern: Patterns = None,
+    key: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what each detector saw at a step, and what it made of it.
@@ -46,7 +48,7 @@ def why(
     settings = load_config(base_dir, config)
     path = Path(run)
     if path.is_file():
-        name, observations = run_name(path), list(rows(path))
+        name, observations = run_name(path), list(rows(path, reading(pattern, key)))
         verdicts = explain(observations, settings.judge_settings(), step)
     else:
         name, observations = _stored(settings, run)

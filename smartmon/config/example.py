@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import typing
 from collections.abc import Iterator
@@ -51,6 +52,8 @@ _SAMPLES: dict[str, dict[str, Any]] = {
         "name": "my-run",
         "path": "runs/my-run",
         "logs": ["runs/my-run/train.out"],
+        "pattern": [r"it (?P<step>\d+) of (?P<total_steps>\d+): loss (?P<loss>\S+)"],
+        "keys": {"metrics.train.ce": "loss"},
         "checkpoint_dir": "runs/my-run/out",
         "total_steps": 20000,
         "warmup_steps": 100,
@@ -112,10 +115,15 @@ def _toml(value: Any, info: FieldInfo) -> str:
     if isinstance(value, (int, float)):
         return json.dumps(duration_text(value)) if _is_duration(info.annotation, *info.metadata) else size_text(value)
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item, info)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_bare(key)} = {_toml(item, info)}" for key, item in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item, info) for item in value) + "]"
     return json.dumps(str(value))
+
+
+def _bare(key: str) -> str:
+    """Return a key as TOML has it: in quotes where a dot in it would mean a table."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
 def size_text(value: float) -> str:

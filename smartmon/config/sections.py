@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from smartmon.config.kinds import known_kind
 from smartmon.detectors.settings import Detectors, JudgeSettings
 from smartmon.errors import ConfigError
-from smartmon.params import Bytes, Duration, Params
+from smartmon.params import Bytes, Duration, LinePattern, Params
 from smartmon.records import Severity
 
 Kind = Annotated[str, AfterValidator(known_kind)]
@@ -45,12 +45,22 @@ class DetectorsSection(Detectors):
     accuracy_unit: Literal["auto", "percent", "fraction"] = _as_judged("accuracy_unit")
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class RunEntry(Params):
     """A run that cannot be found by looking, or what cannot be read of one that can."""
 
     name: str = Field(min_length=1, max_length=200, description="What to call it.")
     path: Path = Field(description="Its folder.")
     logs: tuple[Path, ...] = Field((), description="Log files to read, whatever their names.")
+    pattern: Annotated[tuple[LinePattern, ...], BeforeValidator(_listed)] = Field(
+        (), description="Regular expressions whose named groups (step, loss, ...) read the lines of its logs."
+    )
+    keys: dict[str, str] = Field(
+        {}, description="What the keys of its logs mean: theirs = ours; a dot reaches into nested objects."
+    )
     checkpoint_dir: Path | None = Field(None, description="Where its checkpoints appear, when not in its folder.")
     total_steps: int | None = Field(None, ge=1, description="How many steps it will take, when no file says so.")
     warmup_steps: int | None = Field(None, ge=0, description="Steps of learning-rate warm-up.")

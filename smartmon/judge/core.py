@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -98,6 +98,10 @@ class Judge:
     def open_incidents(self) -> list[Incident]:
         """The open incidents, oldest first."""
         return self._incidents.all_open
+
+    def keep_sources(self, sources: Collection[str]) -> None:
+        """Note which sources the run has now: what a lost one owned is free for the others."""
+        self._intake.keep(sources)
 
     def observe(self, obs: Observation, *, trace: bool = False) -> Judged:
         """Take one row of one source and say what is to be stored and what was found."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,8 @@ class Intake:
         self.sources: dict[str, _Source] = {}
         self.passed: dict[str, tuple[int, float, str]] = {}
         """Metric -> step, value and source of its newest value in this attempt."""
+        self.orphans: dict[str, int] = {}
+        """Metric -> its last step, of sources that are gone: the next new source takes up where they ended."""
         self.percent: list[str] = []
         """Accuracies that turned out to be in percent."""
         self.scaled: dict[str, list[int]] = {}
@@ -98,7 +100,22 @@ class Intake:
         if source is None:
             began = [attempt for attempt, at in self.starts if at <= obs.at]
             source = self.sources[obs.source] = _Source(max(began, default=1) if self.starts else self.attempt)
+            if self.orphans and not self.orphans.keys().isdisjoint(obs.values):
+                source.attempt, source.steps, self.orphans = self.attempt, self.orphans, {}
         return source
+
+    def keep(self, sources: Collection[str]) -> None:
+        """Note which sources there are now. What another one owned is free: each start of a trainer may begin a log.
+
+        A source that comes later takes up where the lost one ended, so that steps which go back are a new attempt.
+        """
+        for gone in [name for name in self.sources if name not in sources]:
+            lost = self.sources.pop(gone)
+            owned = [metric for metric, (_rank, owner) in self.owners.items() if owner == gone]
+            for metric in owned:
+                del self.owners[metric]
+            if owned and lost.attempt == self.attempt:
+                self.orphans |= {m: max(self.orphans.get(m, -1), lost.steps.get(m, -1)) for m in (*owned, STEP)}
 
     def _attempt(self, obs: Observation, source: _Source, restarted: bool) -> AttemptStarted | None:
         steps = source.steps
@@ -203,6 +220,7 @@ class Intake:
             "sources": {name: [s.attempt, dict(s.steps)] for name, s in self.sources.items()},
             "passed": {m: list(row) for m, row in self.passed.items()},
             "percent": list(self.percent),
+            "orphans": dict(self.orphans),
             "scaled": {m: list(attempts) for m, attempts in self.scaled.items()},
         }
 

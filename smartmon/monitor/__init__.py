@@ -8,8 +8,7 @@ No threads and no clock here: the daemon calls, and brings `now`.
 from __future__ import annotations
 
 import dataclasses
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -20,6 +19,7 @@ from smartmon.monitor.requests import Requests
 from smartmon.monitor.watched import Watched
 from smartmon.records import Batch, Observation, RunState, StatusReport
 from smartmon.sources import FoundRun, Source
+from smartmon.sources.merging import in_time_order
 from smartmon.store import RunRow, Store
 
 __all__ = ["Monitor", "Watched"]
@@ -106,7 +106,7 @@ class Monitor:
         for source, batch in taken:
             for note in batch.notes:
                 self._ledger.note(watched, source.spec.id, note, now)
-        for obs in _in_time_order([batch.observations for _source, batch in taken]):
+        for obs in in_time_order([batch.observations for _source, batch in taken]):
             self._observe(watched, obs, now)
         for _source, batch in taken:
             if batch.status is not None:
@@ -164,20 +164,3 @@ class Monitor:
                 watched.judge = self._judge(watched.name, watched.id)
                 watched.forget_unsaved()
                 raise
-
-
-def _in_time_order(series: Iterable[Sequence[Observation]]) -> Iterator[Observation]:
-    """Merge the rows of several sources by time; within a source the file's order stands, whatever its clock did."""
-
-    def keyed(rank: int, rows: Sequence[Observation]) -> Iterator[tuple[float, int, int, Observation]]:
-        latest = float("-inf")
-        for index, row in enumerate(rows):
-            latest = max(latest, row.at)
-            yield latest, rank, index, row
-
-    filled = [rows for rows in series if rows]
-    if len(filled) == 1:
-        yield from filled[0]
-        return
-    for *_key, row in heapq.merge(*(keyed(rank, rows) for rank, rows in enumerate(filled))):
-        yield row

@@ -10,19 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from smartmon.records import Note, Severity, SourceRank
+from smartmon.records import Json, Note, Severity, SourceRank
 from smartmon.sources.base import FoundRun, SourceSpec, shown
-from smartmon.sources.folders import Folder, Folders
-from smartmon.sources.sniff import sniff
+from smartmon.sources.folders import BOARD_RUN, BOARDS, Folder, Folders
+from smartmon.sources.logs import Logs
+from smartmon.sources.sniff import RANKS, sniff
 from smartmon.text import count
 
 DEPTH = 4
 MAX_FOLDERS = 20_000
 
-LOGS = {"training_log.jsonl": "jsonl", "trainer_log.jsonl": "jsonl", "logging.jsonl": "jsonl"}
-"""Known log -> its format."""
-COMPANIONS = ("eval_log.jsonl", "expert_usage_log.jsonl", "error_log.jsonl")
-"""Logs that count only beside a `training_log.jsonl`."""
 STATUS = ("training_status.json", "training_detail.json")
 _STATE_NAME = "trainer_state.json"
 
@@ -50,6 +47,16 @@ class RunEntry(Protocol):
         """Where the checkpoints are, if not in the run's folder."""
         ...
 
+    @property
+    def pattern(self) -> Sequence[str]:
+        """Regular expressions with named groups that read the lines of its logs."""
+        ...
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """What the keys of its logs mean: theirs -> ours."""
+        ...
+
 
 class Discovery:
     """Finds runs again and again; remembers what it listed, and tells each trouble once."""
@@ -57,6 +64,7 @@ class Discovery:
     def __init__(self, *, skip: Iterable[Path] = (), depth: int = DEPTH) -> None:
         """`skip`: folders of ours that may lie in a base dir under any name."""
         self._folders = Folders({os.path.realpath(path) for path in skip})
+        self._logs = Logs()
         self._depth = depth
         self._told: set[tuple[str, str]] = set()
 
@@ -94,18 +102,24 @@ class Discovery:
             if seen > MAX_FOLDERS:
                 self._folders.tell(str(base), f"has more than {count(MAX_FOLDERS)} folders; name runs in [[runs]]")
                 return
-            if not depth or not path.endswith("/logs"):  # which is part of the run around it
+            name = os.path.basename(path)  # noqa: PTH119 - some thousand folders a scan
+            # These are part of the run around them.
+            if not depth or not (name == "logs" or (name in BOARDS and folder.events is not None)):
                 yield Path(path), relative, folder
             if depth < self._depth:
                 above = path.rstrip("/")
-                waiting += [(f"{above}/{name}", f"{relative}/{name}".lstrip("/"), depth + 1) for name in folder.folders]
+                below = [each for each in folder.folders if name != "runs" or not BOARD_RUN.fullmatch(each)]
+                waiting += [(f"{above}/{each}", f"{relative}/{each}".lstrip("/"), depth + 1) for each in below]
 
     def _sources(self, path: Path, root: Path | None, folder: Folder) -> Iterator[SourceSpec]:
         """Yield what tells about the run in a folder, streams first; nothing if it is none."""
-        yield from _logs(path, "", folder, root)
-        logs = self._folders.list(str(path / "logs")) if "logs" in folder.parts else None
-        if logs is not None:
-            yield from _logs(path / "logs", "logs/", logs, root)
+        yield from self._logs.of(path, "", folder, root)
+        for part in ("logs", *BOARDS, "training_viz"):
+            inner = self._folders.list(str(path / part)) if part in folder.parts else None
+            if inner is not None and (part not in BOARDS or inner.events is not None):
+                yield from self._logs.of(path / part, f"{part}/", inner, root)
+        if "runs" in folder.parts:
+            yield from self._board(path, root)
         model = self._folders.list(str(path / "current_model")) if "current_model" in folder.parts else None
         if folder.state or (model is not None and model.state):
             yield SourceSpec(_STATE_NAME, "trainer_state", path, SourceRank.STATE, root)
@@ -113,6 +127,17 @@ class Discovery:
             yield from self._statuses(path, "current_model/status/", root)
         if "status" in folder.parts:
             yield from self._statuses(path, "status/", root)
+
+    def _board(self, path: Path, root: Path | None) -> Iterator[SourceSpec]:
+        """Yield the event files of the newest start that Hugging Face wrote below a run's `runs/`."""
+        listing = self._folders.list(str(path / "runs"))
+        starts = [name for name in listing.folders if BOARD_RUN.fullmatch(name)] if listing else []
+        inner = ((self._folders.list(str(path / "runs" / name)), name) for name in starts)
+        begun = [(folder.events, name) for folder, name in inner if folder is not None and folder.events is not None]
+        if begun:
+            name = max(begun)[1]
+            place = path / "runs" / name
+            yield SourceSpec(shown(f"runs/{name}/"), "tensorboard", place, SourceRank.STREAM, root)
 
     def _statuses(self, path: Path, relative: str, root: Path | None) -> Iterator[SourceSpec]:
         """Yield the status files; one that is not there yet too, so that it is seen within a second of appearing."""
@@ -144,6 +169,8 @@ class Discovery:
         return path
 
     def _new_notes(self) -> Iterator[Note]:
+        yield from self._logs.notes
+        self._logs.notes = []
         for path, problem in self._folders.troubles:
             if (path, problem) not in self._told:
                 self._told.add((path, problem))
@@ -162,6 +189,13 @@ def discover(
     return Discovery(skip=skip).scan(base_dirs, runs, names=names)
 
 
+def run_sources(folder: Path) -> tuple[SourceSpec, ...]:
+    """Return what tells about the run in a folder, streams first; nothing if it is none."""
+    looker = Discovery()
+    listing = looker._folders.list(str(folder))
+    return () if listing is None else tuple(looker._sources(folder, None, listing))
+
+
 def expand(base_dirs: Iterable[Path]) -> list[Path]:
     """Return the base dirs as real paths, each once, patterns replaced by the folders that match them."""
     found: dict[Path, None] = {}
@@ -172,16 +206,6 @@ def expand(base_dirs: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def _logs(path: Path, relative: str, folder: Folder, root: Path | None) -> Iterator[SourceSpec]:
-    for name, kind in LOGS.items():
-        if name in folder.known:
-            yield SourceSpec(relative + name, kind, path / name, SourceRank.STREAM, root)
-    if "training_log.jsonl" in folder.known:
-        for name in COMPANIONS:
-            if name in folder.known:
-                yield SourceSpec(relative + name, "jsonl", path / name, SourceRank.STREAM, root)
-
-
 def _configured(entry: RunEntry, folder: Path) -> Iterator[SourceSpec]:
     """Yield the logs that the config names; they may lie anywhere, and need not be there yet."""
     for log in entry.logs:
@@ -189,13 +213,26 @@ def _configured(entry: RunEntry, folder: Path) -> Iterator[SourceSpec]:
         magic = glob.has_magic(pattern) and not os.path.lexists(pattern)
         for match in _matches(pattern) if magic else [pattern]:
             path = Path(match)
-            kind = sniff(path) or ("jsonl" if path.name != _STATE_NAME else "trainer_state")
-            rank = {"status": SourceRank.STATUS, "trainer_state": SourceRank.STATE}.get(kind, SourceRank.STREAM)
+            kind = "text" if entry.pattern else sniff(path) or _by_name(path)
             inside = path.relative_to(folder) if path.is_relative_to(folder) else path
-            yield SourceSpec(shown(inside), kind, path, rank)
+            yield SourceSpec(shown(inside), kind, path, RANKS.get(kind, SourceRank.STREAM), options=reading(entry))
     if entry.checkpoint_dir is not None and folder / entry.checkpoint_dir != folder:
         place = folder / entry.checkpoint_dir
         yield SourceSpec(shown(place / _STATE_NAME), "trainer_state", place, SourceRank.STATE)
+
+
+def reading(entry: RunEntry) -> dict[str, Json]:
+    """Return what the config says of how a run's logs are to be read, as a source takes it."""
+    said: dict[str, Json] = {"pattern": list(entry.pattern), "keys": dict(entry.keys)}
+    return {name: value for name, value in said.items() if value}
+
+
+def _by_name(path: Path) -> str:
+    """Guess the format of a log that is not there yet, or still empty."""
+    if path.name == _STATE_NAME:
+        return "trainer_state"
+    kinds = {".csv": "csv", ".log": "text", ".out": "text", ".txt": "text"}
+    return "tensorboard" if ".tfevents." in path.name else kinds.get(path.suffix.lower(), "jsonl")
 
 
 def _matches(pattern: str) -> list[str]:

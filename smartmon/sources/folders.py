@@ -22,12 +22,28 @@ _NAMES = (
     "training_status.json",
     "training_detail.json",
     "trainer_state.json",
+    "metrics_history.json",
+    "text_samples.json",
 )
 _KNOWN = re.compile("|".join(map(re.escape, _NAMES)))
 _CHECKPOINT = re.compile(r"checkpoint-\d+")
-_PARTS = frozenset({"status", "logs", "current_model"})
-"""Folders that belong to the run around them."""
-_NEVER = frozenset({"snapshots", "node_modules", "site-packages", "__pycache__", "status", "current_model"})
+_EVENTS = re.compile(r"events\.out\.tfevents\.(\d{1,12})?.*")
+BOARDS = ("tensorboard", "tb", "tb_logs", "tensorboard_logs")
+"""Folders whose own event files belong to the run around them; runs in folders below are runs of their own."""
+BOARD_RUN = re.compile(r"[A-Z][a-z]{2}\d\d_\d\d-\d\d-\d\d_.+")
+"""How Hugging Face names the folder of one start, in `runs/`: `Nov21_07-38-01_host`."""
+_PARTS = frozenset({"status", "logs", "current_model", "training_viz", "runs", *BOARDS})
+"""Folders that belong to the run around them, or hold what does."""
+_NEVER = frozenset(
+    {"snapshots", "node_modules", "site-packages", "__pycache__", "status", "current_model", "training_viz"}
+)
+_MAYBE = re.compile(r"[^.].*\.(?:log|out|txt|csv|jsonl)", re.IGNORECASE)
+_NO_LOG = re.compile(
+    r"smart_monitor_.*|requirements.*|readme.*|license.*|merges\.txt|vocab\.txt|(?:train|test|valid|val|data)\.\w+",
+    re.IGNORECASE,
+)
+MAX_CANDIDATES = 64
+"""Files of one folder that are looked into for a log of any name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +56,15 @@ class Folder:
     known: frozenset[str]
     """Files with a known name."""
     parts: frozenset[str]
-    """Which of `status`, `logs` and `current_model` are there."""
+    """Which of the folders are there that belong to the run."""
     state: bool
     """Whether it holds `checkpoint-*` or a `trainer_state.json`."""
     entries: bool
     """Whether there is anything in it at all."""
+    candidates: tuple[str, ...] = ()
+    """Files that may be logs, by their endings alone."""
+    events: int | None = None
+    """When the newest of its TensorBoard event files was begun, by its name; None where it has none."""
 
 
 _Listing = tuple[tuple[int, ...], bool, Folder | None]
@@ -91,6 +111,8 @@ class Folders:
 
     def _read(self, path: str, identity: tuple[int, int]) -> Folder | None:
         folders, known, parts, state, venv, number = [], set(), set(), False, False, 0
+        candidates: list[str] = []
+        events: int | None = None
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -101,6 +123,10 @@ class Folders:
                     name = entry.name
                     if _KNOWN.fullmatch(name):
                         known.add(name)
+                    elif (board := _EVENTS.fullmatch(name)) is not None:
+                        events = max(events or 0, int(board[1] or 0))
+                    elif _MAYBE.fullmatch(name) and not _NO_LOG.fullmatch(name):
+                        candidates.append(name)
                     elif name in _PARTS and entry.is_dir():
                         parts.add(name)
                     elif _CHECKPOINT.fullmatch(name):
@@ -118,7 +144,14 @@ class Folders:
             return None
         state = state or "trainer_state.json" in known
         return Folder(
-            identity, () if venv else tuple(sorted(folders)), frozenset(known), frozenset(parts), state, number > 0
+            identity,
+            folders=() if venv else tuple(sorted(folders)),
+            known=frozenset(known),
+            parts=frozenset(parts),
+            state=state,
+            entries=number > 0,
+            candidates=tuple(sorted(candidates)[:MAX_CANDIDATES]),
+            events=events,
         )
 
 

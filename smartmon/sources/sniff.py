@@ -3,76 +3,109 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import NamedTuple
 
 from smartmon.errors import SourceError
-from smartmon.records import SourceRank
-from smartmon.sources import jsonl, jsontext, status_file, trainer_state
+from smartmon.records import Json, SourceRank
 from smartmon.sources.base import Source, SourceSpec, shown
 from smartmon.sources.registry import open_source
-from smartmon.sources.safe_read import Unreadable, opened, read_at, read_file
+from smartmon.sources.safe_read import Unreadable, opened, read_at
 from smartmon.text import clean
 
-_HEAD = 256 << 10
-_LINES = 20
+HEAD = 256 << 10
+"""How much of a file's beginning is looked at."""
+RANKS = {
+    "status": SourceRank.STATUS,
+    "push": SourceRank.STATUS,
+    "trainer_state": SourceRank.STATE,
+    "history": SourceRank.STATE,
+    "text": SourceRank.TEXT,
+}
+"""Format -> rank; all others are streams."""
+
+_RECOGNISERS = {
+    "tensorboard": "smartmon.sources.tensorboard:recognises",
+    "status": "smartmon.sources.status_file:recognises",
+    "trainer_state": "smartmon.sources.trainer_state:recognises",
+    "history": "smartmon.sources.history:recognises",
+    "jsonl": "smartmon.sources.jsonl:recognises",
+    "csv": "smartmon.sources.csvlog:recognises",
+    "text": "smartmon.sources.textlog:recognises",
+}
+"""Format -> what knows it when it sees it, in the order of asking; imported when asked."""
 _STATE_FOLDER = re.compile(r"checkpoint-\d+")
+_EVENTS = "events.out.tfevents."
+
+
+class Sniffed(NamedTuple):
+    """What a file or folder was taken for."""
+
+    format: str
+    why: str
+    """In words, for a person."""
+
+
+def examine(path: Path) -> Sniffed | None:
+    """Say what format a file or folder is in, and why; None when nothing here reads it."""
+    if path.is_dir():
+        return _folder(path)
+    try:
+        with opened(path) as (descriptor, _found):
+            head = read_at(descriptor, 0, HEAD)
+    except Unreadable:
+        return None
+    for kind, name in _RECOGNISERS.items():
+        try:
+            recognises: Callable[[bytes, Path], str] = resolve_name(name)
+        except (ImportError, AttributeError):
+            continue
+        if why := recognises(head, path):
+            return Sniffed(kind, why)
+    return None
 
 
 def sniff(path: Path) -> str | None:
-    """Return the format of a file, or of a folder with Hugging Face checkpoints; None when nothing here reads it."""
-    if path.is_dir():
-        return "trainer_state" if _has_state(path) else None
-    try:
-        with opened(path) as (descriptor, found):
-            head = read_at(descriptor, 0, _HEAD)
-    except Unreadable:
-        return None
-    lines = [line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
-    if len(lines) > 1 and jsonl.recognises(lines[: min(_LINES, len(lines) - (found.st_size > _HEAD))]):
-        return "jsonl"
-    return _whole(path)
+    """Return the format of a file or folder; None when nothing here reads it."""
+    found = examine(path)
+    return None if found is None else found.format
 
 
-def replay_source(path: Path) -> Source:
+def replay_source(path: Path, options: Mapping[str, Json] | None = None) -> Source:
     """Return the source that reads a log for a replay; raise `SourceError` when it cannot be read."""
-    name = clean(shown(path))
-    found = sniff(path)
-    if found is None:
-        raise SourceError(f"cannot replay {name}: {_why(path)}")
-    rank = {"status": SourceRank.STATUS, "trainer_state": SourceRank.STATE}.get(found, SourceRank.STREAM)
-    return open_source(SourceSpec(shown(path.name), found, path, rank))
+    kind = "text" if options and options.get("pattern") else sniff(path)
+    if kind is None:
+        raise SourceError(f"cannot replay {clean(shown(path))}: {why_not(path)}")
+    rank = RANKS.get(kind, SourceRank.STREAM)
+    return open_source(SourceSpec(shown(path.name), kind, path, rank, options=options or {}))
 
 
-def _whole(path: Path) -> str | None:
-    """Return the format of a file that is one JSON object."""
+def _folder(folder: Path) -> Sniffed | None:
     try:
-        record = jsontext.load_object(read_file(path).data)
-    except (Unreadable, jsontext.BadJson):
-        return None
-    if trainer_state.recognises(record):
-        return "trainer_state"
-    if path.suffix == ".jsonl":
-        return "jsonl"
-    return "status" if status_file.recognises(record) else None
-
-
-def _has_state(folder: Path) -> bool:
-    if (folder / "trainer_state.json").is_file():
-        return True
-    try:
-        return any(_STATE_FOLDER.fullmatch(child.name) for child in folder.iterdir())
+        names = [child.name for child in folder.iterdir()]
     except OSError:
-        return False
+        return None
+    if "trainer_state.json" in names or any(_STATE_FOLDER.fullmatch(name) for name in names):
+        return Sniffed("trainer_state", "it holds checkpoints of Hugging Face's Trainer")
+    if any(name.startswith(_EVENTS) for name in names):
+        return Sniffed("tensorboard", "it holds TensorBoard event files")
+    return None
 
 
-def _why(path: Path) -> str:
+def why_not(path: Path) -> str:
+    """Say why nothing here reads a path, as what follows after "cannot read it:"."""
     if path.is_dir():
-        return "it is a folder without checkpoint-* in it; name the log file itself"
+        return "it is a folder without anything in it that smartmon reads; name the log file itself"
     try:
-        read_file(path)
+        with opened(path) as (_descriptor, found):
+            if not found.st_size:
+                return "it is empty"
     except Unreadable as problem:
         return f"it {problem}"
     return (
-        "it holds nothing that smartmon knows how to read; "
-        "it reads status files, JSON Lines logs and Hugging Face's trainer_state.json"
+        "it holds nothing that smartmon knows how to read; it reads status files, JSON Lines, CSV, TensorBoard event "
+        "files, Hugging Face's trainer_state.json and what the known trainers print. For the lines of any other: "
+        "smartmon replay --pattern 'step (?P<step>\\d+) loss (?P<loss>\\S+)'"
     )

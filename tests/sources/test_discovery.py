@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ class Entry:
     name: str | None = None
     logs: Sequence[Path] = ()
     checkpoint_dir: Path | None = None
+    pattern: Sequence[str] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 def put(base: Path, *names: str) -> Path:
