@@ -1,7 +1,9 @@
 """Logs with one JSON object a line: training logs, evaluations, expert usage, errors.
 
 A file is read by its name: `eval_log.jsonl` holds evaluations, `expert_usage_log.jsonl` expert counts,
-`error_log.jsonl` errors, which become notes; any other holds rows of metrics in whatever keys.
+`error_log.jsonl` errors, which become notes; any other holds rows of metrics in whatever keys. The option `keys` maps
+keys that nobody could guess to the names they are to have: `{"metrics.train.ce": "loss"}`, where a dot reaches into an
+object.
 """
 
 from __future__ import annotations
@@ -9,13 +11,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from smartmon.records import Batch, Json, Note, Observation, RunState, Severity, StatusReport
 from smartmon.sources import jsontext, trouble
+from smartmon.sources.account import Account
 from smartmon.sources.base import SourceSpec, shown
-from smartmon.sources.dating import between, oldest_evidence, plausible
+from smartmon.sources.dating import Clock, between, last_line, oldest_evidence
+from smartmon.sources.dialects import dialect
 from smartmon.sources.experts import expert_usage
+from smartmon.sources.nested import flat, key_map, lifted
 from smartmon.sources.numbers import whole
 from smartmon.sources.rows import Row, RowReader, bounded, is_point, is_summary, storable
 from smartmon.sources.safe_read import Unreadable
@@ -23,6 +29,10 @@ from smartmon.sources.tail import Lines, Tail, place_from
 from smartmon.text import clean, count
 
 _MAX_NOTES = 100
+_ASKED = 50
+"""Rows that are asked whose they are."""
+_SNIFFED = 20
+"""Lines by which a file is known."""
 
 
 class _Role(enum.Enum):
@@ -63,9 +73,18 @@ class JsonLines:
         self._name = shown(spec.id)
         self._role = _ROLES.get(spec.path.name, _Role.METRICS)
         self._tail = Tail(spec.path, spec.root)
-        self._rows = RowReader(evaluations=self._role is _Role.EVALUATIONS)
+        keys = key_map(spec.options.get("keys"))
+        self._paths = tuple(keys)
+        self._rows = RowReader(evaluations=self._role is _Role.EVALUATIONS, keys=keys)
+        self._account = Account()
+        self._asked = 0
         self._told_full = False
         self._pending = 0
+
+    @property
+    def account(self) -> Account:
+        """What was taken and what was left out so far."""
+        return self._rows.accounted(self._account)
 
     def stamp(self) -> tuple[object, ...]:
         """One `stat` call."""
@@ -85,11 +104,15 @@ class JsonLines:
         reading = _Reading(now, counts=last.get("counts"))
         for end, line in lines.lines:
             self._line(line, end, reading)
-        observations, at = self._dated(reading, lines, last)
+        clock = self._clock(reading, lines, last)
+        observations, at = self._dated(reading, lines, last, clock)
+        self._account.rows += len(reading.rows)
         reached = last | {"counts": reading.counts, "at": at, "bad": int(last.get("bad", 0)) + reading.bad}
-        reached |= {"place": lines.place.data() if lines.place else None, "trouble": None}
-        notes = (*lines.notes, *self._notes(reading, last, lines.start))
-        return Batch(reached, tuple(observations), self._status(reading, at), notes, lines.more)
+        notes = [*lines.notes, *self._notes(reading, last, lines.start)]
+        if (note := clock.note(self._name)) is not None:
+            notes.append(note)
+        reached |= {"place": lines.place.data() if lines.place else None, "trouble": None, "clock": clock.data()}
+        return Batch(reached, tuple(observations), self._status(reading, clock, at), tuple(notes), lines.more)
 
     def _line(self, line: bytes, end: int, reading: _Reading) -> None:
         """Add what one line says. Rows without a step (configuration, remarks) say nothing."""
@@ -98,27 +121,62 @@ class JsonLines:
         except jsontext.BadJson as problem:
             reading.bad += 1
             reading.reason = reading.reason or str(problem)
+            self._ignore("lines that are no JSON object", line)
             return
         if self._role is _Role.ERRORS:
             reading.notes.append(_error(record))
             return
-        if isinstance(record.get("data"), dict) and "step" in record:
-            record = record | record["data"]  # verl wraps its metrics
-        row = self._rows.read(record)
-        if self._role is _Role.EXPERTS:
-            row.values = expert_usage(record)
+        record, row, measured = self._row(record)
         _count(row, reading)
         if row.step is None:
+            self._ignore("rows without a step", line)
             return
-        if is_summary(record) or not is_point(record, row):
+        if not measured or is_summary(record):
             total = row.values.get("total_steps")
             reading.end = row if is_summary(record) or (total is not None and 0 < total <= row.step) else reading.end
+            self._ignore("rows that only count, and the summary of the run", line)
             return
         reading.end = None
         reading.rows.append((end, row))
 
+    def _row(self, record: dict[str, Any]) -> tuple[dict[str, Any], Row, bool]:
+        """Return the record, its row, and whether it measured something; from its nested objects if not else."""
+        if self._asked < _ASKED:
+            self._asked = _ASKED if self._account.dialect else self._asked + 1
+            self._account.dialect = self._account.dialect or dialect(record)
+        if self._role is _Role.EXPERTS:
+            row = self._rows.read({key: value for key, value in record.items() if key != "expert_usage"})
+            row.values = expert_usage(record)
+            return record, row, is_point(record, row)
+        record = lifted(record, self._paths)
+        row = self._rows.read(record)
+        measured = is_point(record, row)
+        if (not measured or row.step is None) and any(type(value) is dict for value in record.values()):
+            record = flat(record)
+            row = self._rows.read(record)
+            measured = is_point(record, row)
+        return record, row, measured
+
+    def _ignore(self, what: str, line: bytes) -> None:
+        self._account.ignore(what, storable(line[:200].decode("utf-8", "replace"), 200))
+
+    def _clock(self, reading: _Reading, lines: Lines, last: Mapping[str, Json]) -> Clock:
+        """Return how far the rows' clock is off, by the last row of the file and the moment at which it was written."""
+        clock = Clock.read(last.get("clock"))
+        if not reading.rows or reading.rows[-1][1].at is None:
+            return clock
+        end, row = reading.rows[-1]
+        own = row.at if end == lines.lines[-1][0] else None
+        if lines.more:
+            try:
+                own = self._row(jsontext.load_object(last_line(self.spec.path, self.spec.root)))[1].at
+            except jsontext.BadJson:
+                own = None
+        clock.learn(own, lines.mtime, live=lines.start > 0 and last.get("place") is not None)
+        return clock
+
     def _dated(
-        self, reading: _Reading, lines: Lines, last: Mapping[str, Json]
+        self, reading: _Reading, lines: Lines, last: Mapping[str, Json], clock: Clock
     ) -> tuple[list[Observation], float | None]:
         """Give every row its moment: its own, else one between the last known moment and the file's mtime."""
         now, at = reading.now, last.get("at")
@@ -129,7 +187,7 @@ class JsonLines:
         observations: list[Observation] = []
         begin, start = lines.start, at
         for end, row in reading.rows:
-            own = plausible(row.at, now)
+            own = clock.moment(row.at, now)
             if own is not None:
                 begin, start = end, own
                 observations += row.observations(self.spec, own, timed=True)
@@ -141,12 +199,12 @@ class JsonLines:
             observations += row.observations(self.spec, at, timed=newly)
         return observations, at
 
-    def _status(self, reading: _Reading, at: float | None) -> StatusReport | None:
+    def _status(self, reading: _Reading, clock: Clock, at: float | None) -> StatusReport | None:
         if reading.end is None:
             return None
         row = reading.end
         return StatusReport(
-            at=plausible(row.at, reading.now) or at or reading.now,
+            at=clock.moment(row.at, reading.now) or at or reading.now,
             state=RunState.COMPLETED,
             word="finished",
             step=row.step,
@@ -201,14 +259,30 @@ def _error(record: Mapping[str, Any]) -> Note:
     return Note("warning", f"the trainer logged {what}{where}", Severity.WARNING, data)
 
 
-def recognises(lines: list[bytes]) -> bool:
-    """Whether most of these whole lines are JSON objects, and one of them counts steps or epochs."""
+def recognises(head: bytes, path: Path) -> str:
+    """Return why the beginning of a file is that of a log of JSON objects, or nothing.
+
+    Most of its first lines are such objects, and one of them counts steps or epochs. A single line may be a status
+    file just as well: there the name decides.
+    """
+    lines = [line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True) if line.strip()]
+    if len(lines) > 1 and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    lines = lines[:_SNIFFED]
+    if not lines or (len(lines) == 1 and path.suffix not in (".jsonl", ".ndjson")):
+        return ""
     records = []
     for line in lines:
         try:
             records.append(jsontext.load_object(line))
         except jsontext.BadJson:
             continue
+    if 2 * len(records) <= len(lines):
+        return ""
     reader = RowReader()
-    counted = any(row.step is not None or "epoch" in row.values for row in map(reader.read, records))
-    return counted and 2 * len(records) > len(lines)
+    for record in map(flat, records):
+        row = reader.read(record)
+        if row.step is not None or "epoch" in row.values:
+            whose = next(filter(None, map(dialect, records)), "")
+            return "its lines are JSON objects that count steps" + (f", as {whose} writes them" if whose else "")
+    return ""

@@ -58,6 +58,18 @@ def load_object(data: bytes) -> dict[str, Any]:
     return value
 
 
+def value_at(text: str, at: int) -> tuple[Any, int]:
+    """Return the JSON value that begins at a place of a text, and the place after it; raise `ValueError` for none."""
+    try:
+        return _usual.raw_decode(text, at)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _patient.raw_decode(text, at)  # more digits than Python converts
+    except RecursionError:
+        raise BadJson(f"is nested deeper than {MAX_DEPTH} levels") from None
+
+
 def shallow(value: Any, limit: int) -> bool:
     """Whether a JSON value nests no deeper than `limit`; walks level by level, without recursion."""
     level = [value] if isinstance(value, dict | list) else []

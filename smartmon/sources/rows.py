@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smartmon.records import Json, Observation
+from smartmon.sources.account import LONGEST, MOST, Account
 from smartmon.sources.aliases import EVAL_NAMES, Alias, Kind, alias
 from smartmon.sources.base import SourceSpec
 from smartmon.sources.numbers import duration, megabytes, moment, number, progress, whole
@@ -55,10 +56,12 @@ class Row:
 class RowReader:
     """Reads the records of one source. Remembers the names it has seen, so that their number stays bounded."""
 
-    def __init__(self, *, evaluations: bool = False) -> None:
+    def __init__(self, *, evaluations: bool = False, keys: Mapping[str, str] | None = None) -> None:
+        """`keys`: what the user says that keys of this file mean, before all that the table of aliases says."""
         self._evaluations = evaluations
-        self._aliases: dict[str, Alias] = {}
+        self._aliases = {key: _meant(name) for key, name in (keys or {}).items()}
         self._names = 0
+        self._texts: dict[str, str] = {}
         self.full = False
         """Whether names had to be left out because there were too many."""
 
@@ -81,13 +84,31 @@ class RowReader:
                     row.nulls.append(known.name)
                 continue
             if known.kind is Kind.OTHER:
-                if len(row.values) < MAX_METRICS and (found := number(value, quoted=False)) is not None:
+                if (found := number(value, quoted=False)) is None:
+                    self._leave(key, value)
+                elif len(row.values) < MAX_METRICS:
                     row.values.setdefault(known.name, found)
                 continue
             self._take(row, orders, key, known, value)
         if row.nulls:
             row.nulls = [name for name in row.nulls if name not in row.values]
         return row
+
+    def accounted(self, account: Account) -> Account:
+        """Fill in which keys became which metrics, and which were no numbers."""
+        left = self._texts.keys()
+        for key, known in self._aliases.items():
+            if known.kind is not Kind.SKIP and key not in left:
+                account.took(key, known.name)
+        for key, example in self._texts.items():
+            account.ignored.setdefault(f"{key}: no number", (1, example))
+        if self.full:
+            account.ignored.setdefault(f"names beyond the first {MAX_NAMES:,}", (1, ""))
+        return account
+
+    def _leave(self, key: str, value: object) -> None:
+        if key not in self._texts and len(self._texts) < MOST:
+            self._texts[key] = storable(repr(value)[:LONGEST], LONGEST)
 
     def _take(self, row: Row, orders: dict[str, tuple[int, str]], key: str, known: Alias, value: object) -> None:
         name = known.name
@@ -122,6 +143,11 @@ class RowReader:
             known = Alias(key if key.isprintable() else clean(key), Kind.OTHER)
         self._aliases[key] = known
         return known
+
+
+def _meant(name: str) -> Alias:
+    known = alias(name)
+    return Alias(name, Kind.OTHER) if known is None else Alias(known.name, known.kind, -1)
 
 
 def _convert(row: Row, known: Alias, value: object, *, better: bool) -> float | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from smartmon.records import Batch, Json, Observation, RunState, StatusReport
@@ -17,6 +19,11 @@ from smartmon.sources.rows import Row, RowReader, bounded, storable
 from smartmon.sources.safe_read import Changing, Contents, Missing, Unreadable, read_file
 
 KIND = "status_unreadable"
+_NAMES = ("training_status.json", "training_detail.json")
+_OWN = re.compile("current_step|step|global_step|status")
+_LINES = (".jsonl", ".ndjson")
+"""Endings of logs, whose first row may be the only one as yet."""
+_SIGNS = re.compile(rb'"(current_step|step|global_step|status)"\s*:')
 _EXTRAS = 64
 _TOLD = frozenset({"status", "state", "error_type", "error_message", "error", "model_name"})
 """Texts that have a place of their own in a report."""
@@ -134,6 +141,14 @@ def _extras(record: Mapping[str, Any]) -> dict[str, Json]:
     return extras
 
 
-def recognises(record: Mapping[str, Any]) -> bool:
-    """Whether a whole file that holds this object is a status file."""
-    return bool({"current_step", "step", "global_step", "status"} & record.keys()) and "log_history" not in record
+def recognises(head: bytes, path: Path) -> str:
+    """Return why a file is a status file, or nothing: one JSON object with a step or a status, and no history in it."""
+    try:
+        record = jsontext.load_object(head)
+    except jsontext.BadJson:
+        if path.name not in _NAMES or not _SIGNS.search(head):
+            return ""
+        return "it is named as a status file, and holds a status or a step"
+    own = [key for key in record if _OWN.fullmatch(key)]
+    others = path.suffix in _LINES or "log_history" in record or any(isinstance(record[key], list) for key in own)
+    return f"it is one JSON object that holds a {own[0]}" if own and not others else ""

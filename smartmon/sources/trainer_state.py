@@ -1,40 +1,43 @@
 """Hugging Face `trainer_state.json`: the whole history, written again at each save into a new checkpoint folder.
 
 It is written in place, so it may be half there; it holds no timestamps; and after a resume from an older checkpoint
-it tells another story from that point on.
+it tells another story from that point on. A long run's is tens of megabytes: one read takes a slice of it.
 """
 
 from __future__ import annotations
 
-import array
-import base64
-import binascii
 import itertools
 import os
 import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smartmon.records import Batch, Json, Observation, RunState, StatusReport
-from smartmon.sources import jsontext, trouble
-from smartmon.sources.base import MAX_ROWS, SourceSpec, shown, stat_key
+from smartmon.sources import trouble
+from smartmon.sources.account import Account
+from smartmon.sources.base import SourceSpec, shown, stat_key
 from smartmon.sources.dating import between, oldest_evidence
+from smartmon.sources.jsontext import BadJson
+from smartmon.sources.marks import Marks
 from smartmon.sources.numbers import whole
 from smartmon.sources.rows import Row, RowReader, is_summary
-from smartmon.sources.safe_read import Changing, Contents, Missing, Unreadable, read_file
+from smartmon.sources.safe_read import Changing, Missing, Unreadable, opened, read_at
+from smartmon.sources.statescan import ARRAY, Scan, identity
+from smartmon.text import size as in_bytes
 
+LIMIT = 1 << 30
+"""The longest state that is read: some millions of rows."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,15})")
 _NAME = "trainer_state.json"
 _SETTLED = 60.0
 """Seconds within which mtimes say nothing about the order of saves (a copied folder): there the step decides."""
-_REMEMBERED = 4096
-"""Rows whose fingerprints the cursor keeps, to find where a rewritten history begins to differ."""
-_BLOCK = 1024
 _NEWEST = 32
 """Checkpoints that `stamp` looks at."""
+_HISTORY = re.compile(rb'"%s"\s*:\s*\[' % ARRAY.encode())
+_BROKEN = 64
+"""Versions that are remembered as broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,68 +48,22 @@ class _Candidate:
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class _History:
-    """The rows consumed so far, as fingerprints: one for each beginning of whole blocks, one each for the last rows."""
-
-    count: int = 0
-    blocks: tuple[int, ...] = ()
-    recent: tuple[int, ...] = ()
-
-    def common(self, marks: list[int]) -> int:
-        """Return how many rows at the beginning of `marks` are those already consumed (or a little fewer)."""
-        same = _alike(self.blocks, _blocks(marks))
-        first = same * _BLOCK
-        begin = self.count - len(self.recent)
-        if first < begin:
-            return first
-        return begin + _alike(self.recent, marks[begin:])
-
-    @classmethod
-    def of(cls, marks: list[int]) -> _History:
-        """Remember these rows."""
-        first = max(0, len(marks) - _REMEMBERED) // _BLOCK * _BLOCK
-        return cls(len(marks), tuple(_blocks(marks)), tuple(marks[first:]))
-
-    def data(self) -> dict[str, Json]:
-        """Return it as JSON."""
-        recent = base64.b64encode(array.array("I", self.recent).tobytes()).decode()
-        return {"count": self.count, "blocks": list(self.blocks), "recent": recent}
-
-    @classmethod
-    def read(cls, data: Mapping[str, Json] | None) -> _History:
-        """Return what a cursor remembers; nothing for none, or for one of another version."""
-        try:
-            known = data or {}
-            recent = array.array("I", base64.b64decode(known["recent"], validate=True))
-            return cls(int(known["count"]), tuple(known["blocks"]), tuple(recent))
-        except (KeyError, TypeError, ValueError, binascii.Error):
-            return cls()
-
-
-def _alike(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many members two sequences share from their beginning."""
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other)))
-
-
-def _blocks(marks: list[int]) -> list[int]:
-    """Return a fingerprint of the rows up to the end of each whole block."""
-    found, crc = [], 0
-    for end in range(_BLOCK, len(marks) + 1, _BLOCK):
-        crc = zlib.crc32(array.array("I", marks[end - _BLOCK : end]).tobytes(), crc)
-        found.append(crc)
-    return found
-
-
 class TrainerState:
     """Reads the newest state of a run's folder (or one file, for a replay)."""
 
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
         self._rows = RowReader()
+        self._account = Account("Hugging Face")
         self._looks = itertools.count()
         self._pending = False
         self._listed: dict[Path, tuple[tuple[int, ...], bool, list[int]]] = {}
+        self._broken: dict[Path, tuple[list[int], str]] = {}
+
+    @property
+    def account(self) -> Account:
+        """What was taken and what was left out so far."""
+        return self._rows.accounted(self._account)
 
     def stamp(self) -> tuple[object, ...]:
         """A `stat` of the folder, of the file at the top, and of the newest checkpoints' files."""
@@ -114,28 +71,59 @@ class TrainerState:
         return (stat_key(self.spec.path), *keys, next(self._looks) if self._pending else None)
 
     def read(self, cursor: Mapping[str, Json] | None, now: float) -> Batch:
-        """Return the rows that the newest state adds to those consumed, or those from where it tells another story."""
+        """Return the rows that the newest state adds to those consumed, or those from where it tells another story.
+
+        A slice of the file is read at most: there may be nothing to tell yet, and more to read.
+        """
         last = dict(cursor or {})
         self._pending = False
         problem: tuple[_Candidate, str] | None = None
         for candidate in self._choices(last.get("mtime_ns"), last.get("unfinished")):
             try:
-                contents = read_file(candidate.path, root=self.spec.root)
-                state = jsontext.load_object(contents.data)
+                return self._read(candidate, last, now)
             except Missing:
                 continue  # rotated away in this moment
             except Changing:
                 self._pending = True
                 return Batch(last)
-            except (Unreadable, jsontext.BadJson) as error:
+            except (Unreadable, BadJson) as error:
                 problem = problem or (candidate, str(error))
                 continue
-            note = trouble.recover(last.get("trouble"), now, kind="warning", what=self._what(candidate))
-            batch = self._batch(state, candidate, contents, last, now)
-            # At first sight, what was saved later (after a resume), or is still being written, comes next.
-            more = batch.more or ("mtime_ns" not in last and len(self._choices(candidate.mtime_ns, None)) > 0)
-            return Batch(batch.cursor, batch.observations, batch.status, (note,) if note else (), more)
         return self._troubled(last, *problem, now) if problem else Batch(last)
+
+    def _read(self, candidate: _Candidate, last: dict[str, Json], now: float) -> Batch:
+        known = Marks.read(last.get("history"))
+        with opened(candidate.path, self.spec.root) as (descriptor, found):
+            key = identity(found)
+            self._refuse(descriptor, candidate, key)
+            try:
+                scan = Scan.read(last.get("scan"), key) or Scan.begin(descriptor, key, known, last)
+                if not scan.walk.whole:
+                    scan.go(descriptor, known)
+                if not scan.walk.whole:
+                    return Batch(last | {"unfinished": shown(candidate.path), "scan": scan.data()}, more=True)
+                batch = self._batch(descriptor, scan, candidate, (known, last), now)
+            except BadJson as problem:
+                self._broken = dict([*self._broken.items()][1 - _BROKEN :]) | {candidate.path: (key, str(problem))}
+                raise
+            if identity(os.fstat(descriptor)) != key:
+                raise Changing("was being written")
+        note = trouble.recover(last.get("trouble"), now, kind="warning", what=self._what(candidate))
+        # What was saved in the meantime, or was left for later at first sight (after a resume), comes next.
+        more = batch.more or bool(self._choices(candidate.mtime_ns, None))
+        return Batch(batch.cursor, batch.observations, batch.status, (note,) if note else (), more)
+
+    def _refuse(self, descriptor: int, candidate: _Candidate, key: list[int]) -> None:
+        """Raise for what need not be looked through: known to be broken, too long, or without its end yet."""
+        known, problem = self._broken.get(candidate.path, (None, ""))
+        if known == key:
+            raise BadJson(problem)
+        size = key[2]
+        if size > LIMIT:
+            raise Unreadable(f"is {in_bytes(size)} long; at most {in_bytes(LIMIT)} is read")
+        end = read_at(descriptor, max(0, size - 64), 64).rstrip(b" \t\r\n")
+        if not end.endswith(b"}"):
+            raise BadJson("is not valid JSON (it breaks off)" if end else "is empty")
 
     def _what(self, candidate: _Candidate) -> str:
         path = candidate.path
@@ -146,67 +134,71 @@ class TrainerState:
         name = self._what(candidate)
         episode, note = trouble.worsen(last.get("trouble"), problem, now, kind="warning", what=name)
         self._pending = not episode["noted"]
-        return Batch(last | {"trouble": episode}, notes=(note,) if note else ())
+        reached = {"trouble": episode, "scan": None, "unfinished": None}
+        # What was read in part and broke then no longer stands before the others.
+        return Batch(last | reached, notes=(note,) if note else (), more=bool(last.get("unfinished")))
 
     def _batch(
-        self, state: dict[str, Any], candidate: _Candidate, contents: Contents, last: dict[str, Json], now: float
+        self, descriptor: int, scan: Scan, candidate: _Candidate, before: tuple[Marks, dict[str, Json]], now: float
     ) -> Batch:
-        rows = list(_history(state))
-        marks = [_mark(row) for row in rows]
-        known = _History.read(last.get("history"))
-        first = known.common(marks)
-        end = min(len(rows), first + MAX_ROWS)
+        known, last = before
+        mtime = candidate.mtime_ns / 1e9
         reached: dict[str, Json] = {"mtime_ns": candidate.mtime_ns, "trouble": None, "at": last.get("at")}
-        reached["unfinished"] = shown(candidate.path) if end < len(rows) else None
-        if first == len(rows) and first <= known.count:
+        reached |= {"unfinished": None, "scan": None}
+        if scan.finished:
             # An older checkpoint, or one that says nothing new: what is known stays known.
-            status = self._status(state, rows, contents, now, seen=bool(last)) if first == known.count else None
-            return Batch(last | reached, status=status)
-        newest = min(contents.mtime, now)
+            if scan.done < known.count:
+                return Batch(last | reached)
+            reached["consumed"] = scan.consumed(descriptor)
+            return Batch(last | reached, status=self._status(scan, mtime, now))
+        newest = min(mtime, now)
         start = last.get("at")
         if start is None:
             start = oldest_evidence(candidate.path if self.spec.path.is_file() else self._top(), newest)
-        live = "history" in last and last.get("unfinished") is None
-        observations = self._dated(rows[first:end], (rows[first], rows[-1]), (start, newest), live=live)
+        live = "history" in last and scan.done == scan.comparison.agreed
+        marks = known.cut(scan.done)
+        rows = list(scan.take(descriptor, marks))
+        if not rows:
+            raise BadJson("is another file than a moment ago, with the same size and time")
+        observations = self._dated(rows, scan.last_step, (start, newest), live=live and scan.finished)
         if observations:
             reached["at"] = observations[-1].at
-        reached["history"] = _History.of(marks[:end]).data()
-        status = self._status(state, rows, contents, now, seen=bool(last)) if end == len(rows) else None
-        return Batch(reached, tuple(observations), status, more=end < len(rows))
+        self._account.rows += len(observations)
+        reached["history"] = marks.data()
+        if not scan.finished:
+            reached |= {"unfinished": shown(candidate.path), "scan": scan.data()}
+            return Batch(reached, tuple(observations), more=True)
+        reached["consumed"] = scan.consumed(descriptor)
+        return Batch(reached, tuple(observations), self._status(scan, mtime, now))
 
     def _dated(
-        self,
-        rows: list[dict[str, Any]],
-        ends: tuple[dict[str, Any], dict[str, Any]],
-        span: tuple[float, float],
-        *,
-        live: bool,
+        self, rows: list[dict[str, Any]], high: int, span: tuple[float, float], *, live: bool
     ) -> list[Observation]:
-        """Spread the rows over the time since the last save, by their steps; the last one ends it."""
-        low, high = (whole(row.get("step")) or 0 for row in ends)
+        """Spread the rows over the time since the last save, by their steps up to `high`; the last one ends it."""
+        low = whole(rows[0].get("step")) or 0 if rows else 0
         observations: list[Observation] = []
         for record in rows:
             row = self._rows.read(record)
             if row.step is None or is_summary(record) or not (row.values or row.nulls):
+                what = "rows without a step" if row.step is None else "the summary of the run, or a row without values"
+                self._account.ignore(what, str(record))
                 continue
             share = (row.step - low) / (high - low) if high > low else 1.0
             at = between(span[0], span[1], share)
-            observations += row.observations(self.spec, at, timed=live and record is ends[1])
+            observations += row.observations(self.spec, at, timed=live and record is rows[-1])
         return observations
 
-    def _status(
-        self, state: Mapping[str, Any], rows: list[dict[str, Any]], contents: Contents, now: float, *, seen: bool
-    ) -> StatusReport:
-        over = bool(rows) and is_summary(rows[-1])
-        row: Row = RowReader().read({key: state.get(key) for key in ("global_step", "max_steps", "epoch")})
+    def _status(self, scan: Scan, mtime: float, now: float) -> StatusReport:
+        top = {key: scan.walk.top.get(key) for key in ("global_step", "max_steps", "epoch")}
+        row: Row = RowReader().read(top)
         return StatusReport(
-            at=min(contents.mtime, now),
-            state=RunState.COMPLETED if over else None,
-            word="finished" if over else "",
+            at=min(mtime, now),
+            state=RunState.COMPLETED if scan.summary else None,
+            word="finished" if scan.summary else "",
             step=row.step,
             total_steps=whole(row.values.get("total_steps")) or None,
             epoch=row.values.get("epoch"),
-            timed=seen,
+            timed=scan.seen,
         )
 
     def _choices(self, consumed: int | None, unfinished: str | None) -> list[_Candidate]:
@@ -265,16 +257,7 @@ class TrainerState:
         return steps
 
 
-def _history(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    rows = state.get("log_history")
-    return (row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else iter(())
-
-
-def _mark(row: Mapping[str, Any]) -> int:
-    """Return a fingerprint of a row: a resumed run repeats the steps, hardly ever the digits."""
-    return zlib.crc32(repr((row.get("step"), row.get("loss"), row.get("eval_loss"), len(row))).encode())
-
-
-def recognises(record: Mapping[str, Any]) -> bool:
-    """Whether a whole file that holds this object is a trainer's state."""
-    return isinstance(record.get("log_history"), list)
+def recognises(head: bytes, path: Path) -> str:  # noqa: ARG001 - every format is asked in the same way
+    """Return why the beginning of a file is that of a trainer's state, or nothing."""
+    match = _HISTORY.search(head) if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" else None
+    return "it holds a log_history, as Hugging Face's trainer_state.json does" if match else ""
