@@ -107,8 +107,10 @@ def file_problem(name: str, size: int, read: Callable[[int, int], bytes]) -> str
         return f"{name} is empty"
     if name.endswith(".safetensors"):
         return _safetensors_problem(name, size, read)
-    if name.endswith((".pt", ".pth", ".bin", ".ckpt")) and read(0, 4) == b"PK\x03\x04" and not _whole_zip(size, read):
-        return f"{name} is cut off: the end of its archive is missing"
+    if name.endswith((".pt", ".pth", ".bin", ".ckpt")):
+        head = read(0, 4)
+        if b"PK\x03\x04".startswith(head) and not _whole_zip(size, read):
+            return f"{name} is cut off: the end of its archive is missing"
     return ""
 
 
