@@ -27,8 +27,8 @@ class Layout:
     """Matches the whole name; its group `step` is the step, if the name has it."""
     folder: bool = False
     companion: str = ""
-    """For single files: the pattern of what belongs to the file; `{stem}` is its name without the ending, `{digits}`
-    its step as it is written there."""
+    """For single files with their step in the name: the pattern of what belongs to the file; `{stem}` is its name
+    without the ending, `{digits}` its step as it is written there."""
     problem: Callable[[int, Iterable[Entry], Reader], str] = loose_problem
     """What the checkpoint lacks; without a marker of its own, two still looks have to do."""
     marker: bool = False
@@ -50,13 +50,16 @@ class Layout:
         digits = match.groupdict().get("step") if match else None
         return int(digits) if digits else None
 
-    def companions(self, name: str) -> re.Pattern[str] | None:
-        """The pattern of the names of the files that belong to a single file."""
+    def companions(self, name: str, names: Iterable[str]) -> list[str]:
+        """Those of the names in its folder that belong to a single file."""
         match = self.pattern.fullmatch(name)
-        if not self.companion or match is None:
-            return None
-        known = {"stem": name.rpartition(".")[0], "digits": match.groupdict().get("step") or ""}
-        return re.compile(_MAIN.sub(lambda found: re.escape(known[found[1]]), self.companion), re.ASCII)
+        if match is None:
+            return []
+        digits = match["step"]
+        known = {"stem": name.rpartition(".")[0], "digits": digits}
+        wanted = re.compile(_MAIN.sub(lambda found: re.escape(known[found[1]]), self.companion), re.ASCII)
+        # A quick look first: a folder may hold thousands of names, and this is asked for each checkpoint in it.
+        return [other for other in names if digits in other and wanted.fullmatch(other)]
 
 
 def _names(pattern: str) -> re.Pattern[str]:

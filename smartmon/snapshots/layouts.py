@@ -88,9 +88,8 @@ def look(path: Path, layout: Layout, names: Iterable[str] | None = None) -> List
             with folder_at(path.name, place) as root:
                 return list_tree(root, f"{path.name}/")
         own = [path.name]
-        companion = layout.companions(path.name)
-        if companion is not None:
-            own += [name for name in (_names(path.parent) if names is None else names) if companion.fullmatch(name)]
+        if layout.companion:
+            own += layout.companions(path.name, _names(path.parent) if names is None else names)
         return _files(place, own)
 
 
