@@ -31,6 +31,8 @@ class Replayed:
     """Key -> the incident as it was at the end."""
     opened: dict[str, str] = field(default_factory=dict)
     """Key -> the reason that opened it."""
+    contexts: dict[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Key -> the evidence of the gravest anomaly: what else happened, and the likely cause."""
     notes: list[Note] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Json]:
@@ -60,6 +62,9 @@ def anomaly_json(anomaly: Anomaly) -> dict[str, Json]:
         "message": anomaly.message,
         "attempt": anomaly.attempt,
         "onset_step": anomaly.onset_step,
+        "last_good_step": anomaly.last_good_step,
+        "around": list(anomaly.context.get("around", ())),
+        "cause": anomaly.context.get("cause", ""),
     }
 
 
@@ -126,6 +131,8 @@ def _collect(found: Replayed, findings: Iterable[object]) -> None:
         elif isinstance(finding, IncidentChange):
             found.incidents[finding.key] = finding
             found.opened.setdefault(finding.key, finding.reason)
+            if finding.context:
+                found.contexts[finding.key] = finding.context
 
 
 def why(path: Path, settings: JudgeSettings, step: int, options: Mapping[str, Json] | None = None) -> list[Verdict]:

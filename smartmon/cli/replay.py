@@ -121,7 +121,11 @@ def _incident(change: IncidentChange, file: Replayed) -> list[str]:
     state = change.resolution or "still open at the end of the log"
     head = f"  {change.severity.value.upper():8}  {change.kind}  step {text.count(change.start_step)}{end}, {many}"
     reason = file.opened.get(change.key, change.reason)
-    return [head, _folded(reason, 12), _folded(change.message, 12), _folded(state, 12)]
+    context = file.contexts.get(change.key, {})
+    around = "; ".join(context.get("around", ()))
+    told = [f"around it: {around}"] if around else []
+    told += [f"likely cause: {context['cause']}"] if context.get("cause") else []
+    return [head, *(_folded(words, 12) for words in (reason, change.message, *told, state))]
 
 
 def _infos(file: Replayed, show_all: bool) -> list[str]:

@@ -74,9 +74,7 @@ class Judge:
     @property
     def run_state(self) -> RunState:
         """What the run is doing: what it says of itself, or that it has stopped moving."""
-        state = self._base_state
-        if state is None:
-            state = RunState.PENDING if self.latest_step is None else RunState.RUNNING
+        state = self._base_state or (RunState.PENDING if self.latest_step is None else RunState.RUNNING)
         return RunState.STALLED if state is RunState.RUNNING and self._pace.told else state
 
     @property
@@ -164,7 +162,7 @@ class Judge:
             self._grad.level.cut(before=obs.step)
             self._numbers = NotNumbers()
             self._pace.resume()
-            self._evidence.resume()
+            self._evidence.resume(obs.step, started.previous_step)
             self._panel.resume(obs.step)
         firing = self._loops.began(self.settings.detectors.crashed, obs.at, timed=obs.timed)
         if firing is not None:
@@ -305,6 +303,7 @@ class Judge:
         found: list[Finding] = []
         if status.total_steps:
             self.total_steps = status.total_steps
+        self._evidence.around.stage(status.extras, status.step or self.latest_step or 0)
         before, state = self._base_state, status.state
         if state is None or state is RunState.STALLED:
             return ()
@@ -325,8 +324,9 @@ class Judge:
     def host(self, sample: HostSample) -> tuple[Finding, ...]:
         """Take how the machine is while the run moves: its disk, its memory, its GPUs."""
         found: list[Finding] = []
-        if self._live and self.run_state in MOVING:
-            seen = self._moment(self.latest_step or 0, sample.at, {})
+        self._evidence.around.sample = sample
+        seen = self._moment(self.latest_step or 0, sample.at, {})
+        if self._live and seen.state in MOVING:
             self._take(self._panel.host(sample, seen), seen, found)
         return tuple(found)
 

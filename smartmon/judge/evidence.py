@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.detectors.signal import Firing
+from smartmon.judge.around import Around
+from smartmon.judge.causes import evidence
 from smartmon.records import Anomaly, Json, Keep, Severity
 
 HISTORIES = {"loss": "loss_history", "accuracy": "accuracy_history", "learning_rate": "lr_history"}
@@ -39,9 +41,11 @@ class Evidence:
         """Kind -> step of the last anomaly that asked for a snapshot in this attempt, and whether it was only info."""
         self.fired: dict[str, tuple[int, int]] = {}
         """Kind and metric -> step and severity of the last anomaly."""
+        self.around = Around()
 
     def remember(self, fresh: Mapping[str, float], step: int, window: int) -> None:
         """Keep the last `window` values; a step told again replaces its value."""
+        self.around.remember(fresh, step)
         for metric, name in HISTORIES.items():
             value = fresh.get(metric)
             if value is None:
@@ -63,6 +67,8 @@ class Evidence:
         self.fired[name] = (step, firing.severity.rank)
         context: dict[str, Json] = {key: list(values) for key, values in self.histories.items()}
         context |= {"latest": dict(run.latest), "best_loss": run.best_loss, "best_loss_step": run.best_loss_step}
+        if firing.severity is not Severity.INFO:
+            context |= evidence(self.around, firing, step)
         return Anomaly(
             kind=firing.kind,
             metric=firing.metric,
@@ -104,9 +110,10 @@ class Evidence:
         if name is not None:
             self.histories[name] = [value * factor for value in self.histories[name]]
 
-    def resume(self) -> None:
-        """A new attempt: the first of each kind is kept again."""
+    def resume(self, step: int, previous: int) -> None:
+        """A new attempt, from `step` after one that got to `previous`: the first of each kind is kept again."""
         self.kept, self.fired, self.steps = {}, {}, {}
+        self.around.resume(step, previous)
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
@@ -115,6 +122,7 @@ class Evidence:
             "steps": dict(self.steps),
             "kept": {kind: list(pair) for kind, pair in self.kept.items()},
             "fired": {name: list(pair) for name, pair in self.fired.items()},
+            "around": self.around.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -123,3 +131,4 @@ class Evidence:
         self.steps = dict(state["steps"])
         self.kept = {kind: (step, info) for kind, (step, info) in state["kept"].items()}
         self.fired = {name: (step, rank) for name, (step, rank) in state["fired"].items()}
+        self.around.restore(state["around"])

@@ -108,9 +108,10 @@ def _meanwhile(change: IncidentChange) -> str:
     if not isinstance(latest, Mapping):
         return ""
     parts = []
+    told = " ".join(_around(change))
     for name in _SHOWN_FIRST:
         value = _finite(latest.get(name))
-        if name == change.metric or value is None:
+        if name == change.metric or value is None or words.words(name) in told:
             continue
         earlier = [v for v in map(_finite, _history(change, name)[:-1]) if v is not None]
         mean = sum(earlier) / len(earlier) if earlier else None
@@ -118,6 +119,12 @@ def _meanwhile(change: IncidentChange) -> str:
         was = f" (was {_shown(name, mean)})" if moved and mean is not None else ""
         parts.append(f"{words.words(name)} {_shown(name, value)}{was}")
     return f"Meanwhile: {', '.join(parts)}." if parts else ""
+
+
+def _around(change: IncidentChange) -> list[str]:
+    """What left its level, and what changed, around the onset."""
+    told = change.context.get("around")
+    return [str(each) for each in told] if isinstance(told, (list, tuple)) else []
 
 
 def _now(facts: Facts) -> str:
@@ -192,8 +199,15 @@ def _next(facts: Facts) -> list[str]:
         commands.append("smartmon status")
     else:
         commands.append(f"smartmon why {shlex.quote(facts.run)} --step {change.step}")
+    if wanted := str(change.context.get("next") or ""):
+        commands.append(wanted)
     where = f" in {facts.base_dir}" if facts.base_dir is not None else ""
     return [f"Next{where}:", *commands]
+
+
+def _lower(text: str) -> str:
+    """Let a sentence go on after a colon; names such as GPU stay as they are."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
 def _resolution(facts: Facts) -> list[str]:
@@ -252,10 +266,12 @@ def message(facts: Facts) -> Message:
     if resolved:
         lines = [_late(facts), *_resolution(facts), _now(facts), f"It was: {first}" if first else ""]
     else:
-        told = _meanwhile(change) or _now(facts)
-        lines += [_expected(change), *_last_words(change), _since(facts), told]
+        around = "; ".join(_around(change))
+        lines += [_expected(change), *_last_words(change), _since(facts), f"Around it: {around}." if around else ""]
+        lines.append(_meanwhile(change) or ("" if around else _now(facts)))
     if change.change in (Change.OPENED, Change.ESCALATED):
-        lines.append(words.advice(change.kind, change.severity))
+        cause = str(change.context.get("cause") or "")
+        lines.append(f"Likely cause: {_lower(cause)}" if cause else words.advice(change.kind, change.severity))
     if change.change is Change.SUMMARY:
         lines.append("smartmon met this run only now; this is what was already wrong.")
     lines += [kept_line(facts.kept), *_next(facts), _link(facts), *_suppressed(facts)]

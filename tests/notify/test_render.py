@@ -201,3 +201,29 @@ def test_an_event_is_told_as_it_is() -> None:
     message = render.event(facts(), "run_finished", "my-run completed at step 20,000 of 20,000", 20000)
     assert message.title == "run finished at step 20,000 - my-run"
     assert message.severity == "success"
+
+
+def test_the_context_of_an_anomaly_is_told_in_a_line_and_its_cause_in_another() -> None:
+    told = {
+        "around": ["grad norm rose from 0.9 to 14 (from step 17,490)", "epoch changed from 1 to 2 at step 17,480"],
+        "cause": "The gradient norm rose 15.6 times at step 17,490, before the loss: bad data in that batch.",
+        "next": "df -h /data",
+    }
+    lines = body(replace(SPIKE, context=SPIKE.context | told)).splitlines()
+    (around,) = [line for line in lines if line.startswith("Around it: ")]
+    assert around == (
+        "Around it: grad norm rose from 0.9 to 14 (from step 17,490); epoch changed from 1 to 2 at step 17,480."
+    )
+    assert (
+        "Likely cause: the gradient norm rose 15.6 times at step 17,490, before the loss: bad data in that batch."
+        in (lines)
+    )
+    (meanwhile,) = [line for line in lines if line.startswith("Meanwhile: ")]
+    assert "grad norm" not in meanwhile
+    assert lines[lines.index("df -h /data") - 1].startswith("smartmon why")
+    assert not any("pass by themselves" in line for line in lines)
+
+
+def test_a_cause_that_begins_with_a_name_keeps_its_capitals() -> None:
+    context = SPIKE.context | {"cause": "GPU 0 runs slower than it could: too hot."}
+    assert "Likely cause: GPU 0 runs" in body(replace(SPIKE, context=context))
