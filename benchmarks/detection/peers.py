@@ -194,10 +194,10 @@ def intern_evo(series: Series, ratio: float = 1.5) -> Iterator[int]:
 
 def megatron(series: Series, factor: float = 10.0) -> Iterator[int]:
     """F8: ten times the largest of the first hundred; what is not finite has a check of its own (`not_finite`)."""
-    first = [abs(v) for v in series.values[:100] if math.isfinite(v)]
+    limit = factor * max((abs(v) for v in series.values[:100] if math.isfinite(v)), default=math.inf)
     for t in range(100, len(series.values)):
         x = series.values[t]
-        if first and math.isfinite(x) and abs(x) >= factor * max(first):
+        if math.isfinite(x) and abs(x) >= limit:
             yield t
 
 

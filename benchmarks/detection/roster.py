@@ -66,6 +66,18 @@ PEERS = (
     Peer("F22 trainpulse slow", "clock", peers_clock.slow_trainpulse, "speed", "trainpulse, 3 x mean of 20"),
 )
 
+SWEEP = tuple(
+    Peer(f"{peer} at {value:g}", "loss", partial(rule, **{name: value}), "loss", "")
+    for peer, rule, name, values in (
+        ("F0 fix30", peers.fix30, "ratio", (1.1, 1.3, 1.5, 2.0, 3.0)),
+        ("F4 OLMo-core", peers.olmo_core, "sigmas", (4.0, 6.0, 8.0, 12.0, 20.0)),
+        ("F10 trainscope", peers.trainscope, "h", (6.0, 12.0, 25.0, 50.0, 100.0)),
+        ("F11 W&B z", partial(peers.window_z, size=30), "sigmas", (3.0, 4.0, 6.0, 8.0, 12.0)),
+    )
+    for value in values
+)
+"""The main threshold of the strongest and the best known, varied: so that none is judged by its default alone."""
+
 
 def alarms(peer: Peer, curve: Curve) -> list[Alarm]:
     """Run a rule over a curve."""

@@ -68,7 +68,7 @@ def perform(task: Task, options: tuple[str, ...], with_peers: bool) -> Done:
         answer = answers[curve.id]
         told, quiet = contestant.alarms(curve, answer), contestant.infos(curve, answer)
         outcomes.append(matching.match(SMARTMON, curve, told, quiet))
-        for peer in roster.PEERS if with_peers else ():
+        for peer in (*roster.PEERS, *roster.SWEEP) if with_peers else ():
             outcomes.append(matching.match(peer.name, curve, roster.alarms(peer, curve)))
     asked = task.arguments[0] if task.make is real else ()
     read = {curve.id for curve in curves if curve.id in answers}
