@@ -19,6 +19,10 @@ FORMATS = {
     "status": "smartmon.sources.status_file:StatusFile",
     "jsonl": "smartmon.sources.jsonl:JsonLines",
     "trainer_state": "smartmon.sources.trainer_state:TrainerState",
+    "push": "smartmon.sources.push:Push",
+    "csv": "smartmon.sources.csvlog:CsvLog",
+    "tensorboard": "smartmon.sources.tensorboard:TensorBoard",
+    "text": "smartmon.sources.textlog:TextLog",
 }
 """Format -> the class that reads it, imported when the first source of the format is opened."""
 

@@ -67,7 +67,11 @@ class Lines:
 class Tail:
     """Follows one path. All that must survive a restart is in the `Place` that each read returns."""
 
-    def __init__(self, path: Path, root: Path | None = None, *, max_lines: int = MAX_ROWS) -> None:
+    def __init__(
+        self, path: Path, root: Path | None = None, *, max_lines: int = MAX_ROWS, returns: bool = False
+    ) -> None:
+        """`returns`: a lone carriage return ends a line too, as each drawing of a progress bar."""
+        self._returns = returns
         self._path = path
         self._root = root
         self._max_lines = max_lines
@@ -176,7 +180,7 @@ class Tail:
                 return result
         chunk = read_at(descriptor, place.offset, CHUNK)
         full = len(chunk) == CHUNK
-        end = chunk.rfind(b"\n") + 1
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r") if self._returns else -1) + 1
         if not end and full:
             message = f"{shown(self._path.name)}: the line at byte {place.offset} is longer than {CHUNK} bytes; skipped"
             result.notes.append(Note("warning", message, Severity.WARNING, {"offset": place.offset}))
@@ -191,7 +195,7 @@ class Tail:
         return result
 
     def _split(self, chunk: bytes, offset: int, result: Lines) -> None:
-        for line in chunk.splitlines(keepends=True) if b"\r" not in chunk else _by_newline(chunk):
+        for line in chunk.splitlines(keepends=True) if self._returns or b"\r" not in chunk else _by_newline(chunk):
             offset += len(line)
             # A file that was truncated under a writer that does not append begins with a hole.
             text = line.strip(b" \t\r\n\0")

@@ -1,0 +1,132 @@
+"""Anyone's lines, by regular expressions of their own: the names of the groups are the keys of the metrics.
+
+Python cannot interrupt an expression at work, and some take for ever on a line that nearly matches. Three bounds stand
+before that: a repetition within a repetition is refused, a long line is first tried on its beginning, and what all of
+it took is counted in time of the processor.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+
+from smartmon.sources.aliases import alias
+from smartmon.sources.text_dialects.base import Dialect, Logged, Record, State, value, written
+
+LONGEST_LINE = 4000
+"""Characters of a line that patterns look at."""
+LONGEST_PATTERN = 1000
+_TRIED, _TRIED_SECONDS = 256, 0.02
+_SECONDS = 2.0
+"""Time of the processor that one read may spend in patterns; ordinary ones take a hundredth of it."""
+_ATOM = r"(?:\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.)"
+
+
+class TooSlow(Exception):
+    """A pattern took so long that reading with it would hold up everything else."""
+
+
+def check_pattern(text: str) -> str:
+    """Return the pattern, or raise `ValueError` with a sentence that says what is wrong with it."""
+    if len(text) > LONGEST_PATTERN:
+        raise ValueError(f"is longer than {LONGEST_PATTERN} characters")
+    try:
+        compiled = re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    if not compiled.groupindex:
+        raise ValueError(r"has no named group; name what is to be read: step (?P<step>\d+) loss (?P<loss>\S+)")
+    if repeated := _repeated_repetition(text):
+        raise ValueError(
+            f"repeats what already repeats ({repeated}), which can take for ever on a line; repeat it once"
+        )
+    return text
+
+
+class Pattern(Dialect):
+    """Reads lines with the patterns of the config, every one that matches.
+
+    A line without a step belongs to the last one; where no pattern names a step, lines are counted from 0.
+    """
+
+    key = "pattern"
+    name = "the pattern of the config"
+
+    def __init__(self, state: State | None, patterns: Sequence[str]) -> None:
+        super().__init__(state)
+        self._patterns = [re.compile(text) for text in patterns]
+        self._counts = not any(_is_step(name) for each in self._patterns for name in each.groupindex)
+        self._spent = 0.0
+
+    def line(self, text: str, end: int) -> list[Logged]:
+        """Return the record of the line; raise `TooSlow` once the patterns have used up their time."""
+        text = text[:LONGEST_LINE]
+        record: Record = {}
+        for pattern in self._patterns:
+            if (found := self._search(pattern, text)) is not None:
+                record |= _record(found)
+        if not record:
+            return []
+        self._add_step(record)
+        return [Logged(record, end, written(text))]
+
+    def _search(self, pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+        begun = time.thread_time()
+        try:
+            if len(text) > _TRIED:
+                pattern.search(text, 0, _TRIED)
+                if time.thread_time() - begun > _TRIED_SECONDS:
+                    raise TooSlow
+            return pattern.search(text)
+        finally:
+            self._spent += time.thread_time() - begun
+            if self._spent > _SECONDS:
+                raise TooSlow
+
+    def _add_step(self, record: Record) -> None:
+        step = next((amount for name, amount in record.items() if _is_step(name)), None)
+        if step is None:
+            number = int(self.state.get("step", -1)) + self._counts
+            self.state["step"] = record["step"] = max(0, number)
+        elif isinstance(step, float) and step.is_integer():
+            self.state["step"] = int(step)
+
+
+def _record(found: re.Match[str]) -> Record:
+    record: Record = {}
+    for name, text in found.groupdict().items():
+        if text is None:
+            continue
+        known = alias(name)
+        if known is not None and known.name == "timestamp":
+            record[name] = text.strip().replace(",", ".")
+            continue
+        amount = value(text.strip())
+        record[name] = text.strip() if amount is None or ":" in text or "/" in text else amount
+    return record
+
+
+def _is_step(name: str) -> bool:
+    known = alias(name)
+    return known is not None and known.name == "step"
+
+
+def _repeated_repetition(text: str) -> str:
+    """Return the group of a pattern that is repeated without bound and repeats something without bound itself."""
+    stack: list[tuple[int, bool]] = []
+    tokens = [(token[0], token.start()) for token in re.finditer(_ATOM, text, re.DOTALL)]
+    for index, (token, at) in enumerate(tokens):
+        follows = text[at + len(token) :]
+        endless = re.match(r"[*+](?!\+)|\{\d*,\}|\{\d*,\d{3,}\}", follows) is not None
+        if token == "(":  # noqa: S105 - a bracket, no password
+            stack.append((at, False))
+        elif token == ")" and stack:  # noqa: S105
+            begin, inside = stack.pop()
+            if inside and endless:
+                return text[begin : at + 2][:60]
+            if stack and (inside or endless):
+                stack[-1] = (stack[-1][0], True)
+        elif endless and stack and not (token == "?" and index and tokens[index - 1][0] == "("):  # noqa: S105
+            stack[-1] = (stack[-1][0], True)
+    return ""
