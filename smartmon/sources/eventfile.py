@@ -17,15 +17,13 @@ from smartmon.sources.eventproto import BadProto, Decoder
 from smartmon.sources.numbers import MAX_STEP
 from smartmon.sources.rows import MAX_METRICS
 from smartmon.sources.safe_read import read_at
-from smartmon.sources.tfrecord import Damaged, masked_crc, records
+from smartmon.sources.tfrecord import SMALL, VERIFIED, Damaged, is_sound, records
 
 GAP = 1.0
 """Seconds of wall time between two events of one step from which they are two rows."""
 _BUDGET = 64 << 20
 """Bytes of one file that one read goes through: histograms are read past, not into."""
 _FIRST = 64
-_SMALL = 4096
-"""Bytes up to which an event is verified even where nothing is taken from it."""
 
 
 @dataclass(slots=True)
@@ -74,9 +72,9 @@ class Group:
     open: bool = False
     """Whether nothing follows that would show it to be whole."""
 
-    def takes(self, step: int, wall_time: float, tags: Mapping[str, float]) -> bool:
-        """Whether an event belongs to this row."""
-        near = step == self.step and abs(wall_time - self.last) <= GAP
+    def takes(self, wall_time: float, tags: Mapping[str, float]) -> bool:
+        """Whether an event of the same step belongs to this row."""
+        near = abs(wall_time - self.last) <= GAP
         return near and len(self.values) + len(tags) <= MAX_METRICS and self.values.keys().isdisjoint(tags)
 
 
@@ -100,6 +98,12 @@ class EventFile:
     """Where single events were left out because their data is damaged."""
     delivered: int = 0
     """How far its rows were delivered."""
+    exhausted: bool = False
+    """Whether all of its rows were asked for."""
+    held: bool = False
+    """Whether its last row was left for the next read."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Tag -> metric, for the tags whose values are taken as they are."""
 
     @property
     def waits(self) -> bool:
@@ -114,12 +118,12 @@ class EventFile:
     def _head(self, offset: int) -> int:
         return zlib.crc32(read_at(self.descriptor, 0, min(_FIRST, offset)))
 
-    def settle(self, *, exhausted: bool) -> None:
-        """Move the place to what was delivered; `exhausted`: and over what holds no scalars, up to the end."""
-        place = self.place
-        place.offset = self.reached if exhausted else self.delivered
+    def settle(self) -> None:
+        """Move the place to what was delivered, and beyond over what holds no scalars."""
+        place, whole = self.place, self.exhausted and not self.held
+        place.offset = self.reached if whole else self.delivered
         place.head = self._head(place.offset)
-        short = exhausted and not self.more and place.offset < self.found.st_size
+        short = whole and place.offset < self.found.st_size
         place.still = (self.found.st_size, self.found.st_mtime_ns) if short else ()
 
     def rows(self) -> Iterator[Group]:
@@ -128,7 +132,7 @@ class EventFile:
         self.reached = self.delivered = self.place.offset
         for start, wall_time, step, values in self._events():
             if group is not None:
-                if group.takes(step, wall_time, values):
+                if step == group.step and group.takes(wall_time, values):
                     group.values.update(values)
                     group.last = wall_time
                     continue
@@ -140,36 +144,37 @@ class EventFile:
             elif values:
                 self.account.ignore("events with an impossible step", str(step))
             elif start - self.place.offset > _BUDGET:
-                self.more = True
+                self.delivered, self.more = start, True
                 return
         if group is not None:
             group.end, group.open = self.reached, True
             yield group
+        self.exhausted = True
 
     def _events(self) -> Iterator[tuple[int, float, int, dict[str, float]]]:
         """Yield where each event begins, its wall time, its step and its scalars (often none)."""
-        quick, account = self.decoder.quick, self.account
+        quick = self.decoder.quick
+        place, size = self.place, self.found.st_size
         try:
-            for start, end, data, crc in records(self.descriptor, self.place.offset, self.found.st_size):
-                if data is None:
-                    account.ignore("events over 1 MB, which hold no scalars")
-                elif (event := quick(data)) is not None and masked_crc(data) == crc:
-                    wall_time, step, tag, value = event
+            for chunk in records(self.descriptor, place.offset, size):
+                for start, end, data, crc in chunk:
+                    if data is None:
+                        self.account.ignore("events over 1 MB, which hold no scalars")
+                        self.reached = end
+                        continue
+                    event = quick(data) if crc == VERIFIED else None
+                    event = event or self._slow(data, crc)
+                    if event is None:
+                        if end == size:
+                            return  # the last one: its bytes may still be on their way
+                        self.bad.append(start)
+                        self.account.ignore("damaged events", f"at byte {start}")
+                        self.reached = end
+                        continue
                     if start == 0:
-                        self.place.began = wall_time
+                        place.began = event[0]
                     self.reached = end
-                    yield start, wall_time, step, {tag: value}
-                elif event is None and (slow := self._slow(data, crc)) is not None:
-                    if start == 0:
-                        self.place.began = slow[0]
-                    self.reached = end
-                    yield start, *slow
-                elif end == self.found.st_size:
-                    return  # the last one: its bytes may still be on their way
-                else:
-                    self.bad.append(start)
-                    account.ignore("damaged events", f"at byte {start}")
-                self.reached = end
+                    yield start, *event
         except Damaged as damage:
             self.problem = str(damage)
 
@@ -179,7 +184,7 @@ class EventFile:
             event = self.decoder.event(data)
         except BadProto:
             return None
-        if (event.scalars or len(data) <= _SMALL) and masked_crc(data) != crc:
+        if (event.scalars or len(data) <= SMALL) and not is_sound(data, crc):
             return None
         for what, tag in event.others:
             self.account.ignore(what, tag)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+import itertools
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,8 @@ from smartmon.text import clean, count
 
 HOLD = 1.5
 """Seconds for which a growing file must have been still before its last row is taken for whole."""
+_EARLIEST = 1e8
+"""Wall times before 1973 are no moments but counters."""
 _AT_ONCE = 64
 """Files that are open together: those with something new, the oldest first."""
 
@@ -46,6 +48,8 @@ class Merge:
     """Whether a row waits for what may still belong to it."""
     problem: str = ""
     _files: list[EventFile] = field(default_factory=list)
+    _moved: bool = False
+    """Whether a tag went over to another file."""
 
     def read(self, paths: list[Path], *, hold: bool) -> None:
         """Take rows until there are enough. `hold`: what was written just now may not be whole yet."""
@@ -90,59 +94,67 @@ class Merge:
         return size > place.offset
 
     def _take_rows(self, *, hold: bool) -> None:
-        queue: list[tuple[float, int, Group, Iterator[Group]]] = []
-        done = [False] * len(self._files)
-        for index, file in enumerate(self._files):
-            self._queue(queue, done, index, file.rows())
-        while queue and len(self.found) < MAX_ROWS:
-            _, index, group, rows = heapq.heappop(queue)
+        rows = (zip(itertools.repeat(index), file.rows()) for index, file in enumerate(self._files))
+        for index, group in heapq.merge(*rows, key=lambda pair: (pair[1].at, pair[0])):
             file = self._files[index]
             # A clock ahead of ours (a network file system) must not hold anything back for ever.
             if group.open and hold and 0 <= self.now - file.found.st_mtime < HOLD:
-                self.held = True
+                self.held = file.held = True
                 continue
             self._observe(file, group)
             file.delivered = group.end
-            self._queue(queue, done, index, rows)
-        self.more = bool(queue) or any(file.more for file in self._files)
-        for file, exhausted in zip(self._files, done):
-            file.settle(exhausted=exhausted)
-            self._tell(file, exhausted=exhausted)
-
-    @staticmethod
-    def _queue(
-        queue: list[tuple[float, int, Group, Iterator[Group]]], done: list[bool], index: int, rows: Iterator[Group]
-    ) -> None:
-        group = next(rows, None)
-        if group is None:
-            done[index] = True
-        else:
-            heapq.heappush(queue, (group.at, index, group, rows))
+            if len(self.found) >= MAX_ROWS:
+                self.more = True
+                break
+        for file in self._files:
+            self.more = self.more or file.more
+            file.settle()
+            self._tell(file)
 
     def _observe(self, file: EventFile, group: Group) -> None:
         """Add a group's scalars as a row, under the names that their tags stand for."""
+        names, percent = file.names, set[str]()
+        try:
+            values = {names[tag]: value for tag, value in group.values.items()}
+        except KeyError:
+            values = self._named(file, group, percent)
+            if not values:
+                return
+        at, timed = group.at, True
+        if not _EARLIEST <= at <= self.now:
+            own = plausible(moment(at), self.now)
+            timed = own is not None
+            at = own if own is not None else min(file.found.st_mtime, self.now)
+        self.account.rows += 1
+        if percent:
+            self.found += Row(group.step, at, values, [], frozenset(percent)).observations(self.spec, at, timed)
+        else:
+            self.found.append(Observation(group.step, at, values, self.spec.id, self.spec.rank, timed))
+
+    def _named(self, file: EventFile, group: Group, percent: set[str]) -> dict[str, float]:
+        """Name values the slow way, and remember for next time what can be."""
         values: dict[str, float] = {}
-        percent: set[str] = set()
+        moves = self.naming.moves
         for tag, value in group.values.items():
             named = self.naming.of(tag) if self._owns(file, tag) else None
             if named is None:
                 continue
-            if named.plain:
-                values[named.name] = value
-            elif (converted := named.convert(value)) is not None:
+            converted = value if named.plain else named.convert(value)
+            if converted is not None:
                 values[named.name] = converted
-                if named.kind is Kind.PERCENT:
-                    percent.add(named.name)
-        if not values:
-            return
-        at = plausible(moment(group.at), self.now)
-        timed = at is not None
-        when = at if at is not None else min(file.found.st_mtime, self.now)
-        self.account.rows += 1
-        if percent:
-            self.found += Row(group.step, when, values, [], percent).observations(self.spec, when, timed)
-        else:
-            self.found.append(Observation(group.step, when, values, self.spec.id, self.spec.rank, timed))
+            if named.kind is Kind.PERCENT:
+                percent.add(named.name)
+        if self._moved or self.naming.moves != moves:
+            self._moved = False
+            for each in self._files:
+                each.names.clear()
+        if not percent and len(values) == len(group.values) <= 32 and all(map(self._as_is, group.values)):
+            file.names.update(zip(group.values, values))
+        return values
+
+    def _as_is(self, tag: str) -> bool:
+        named = self.naming.of(tag)
+        return named is not None and named.plain
 
     def _owns(self, file: EventFile, tag: str) -> bool:
         began = file.place.began
@@ -152,18 +164,19 @@ class Merge:
         if owner is not None and began < owner:
             self.account.ignore("values of a tag that a later file writes too", tag)
             return False
+        self._moved = self._moved or owner is not None
         if owner is not None or len(self.owners) < MAX_NAMES:
             self.owners[tag] = began
         return True
 
-    def _tell(self, file: EventFile, *, exhausted: bool) -> None:
+    def _tell(self, file: EventFile) -> None:
         """Note what of a file is damaged, once."""
         name, place = clean(file.name), file.place
         if file.bad:
             what = "an event is" if len(file.bad) == 1 else f"{count(len(file.bad))} events are"
             message = f"{name}: {what} damaged and left out, at byte {count(file.bad[0])}"
             self.notes.append(Note("warning", message, Severity.WARNING, {"path": file.name, "offset": file.bad[0]}))
-        if exhausted and file.problem and place.damage != place.offset:
+        if file.exhausted and file.problem and place.damage != place.offset:
             place.damage = place.offset
             message = f"{name} is damaged at byte {count(place.offset)} ({file.problem}); what follows cannot be read"
             self.notes.append(Note("warning", message, Severity.WARNING, {"path": file.name, "offset": place.offset}))

@@ -5,6 +5,7 @@ Field numbers are those of tensorflow's event.proto, summary.proto and tensor.pr
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
 _double, _float = _DOUBLE.unpack_from, _FLOAT.unpack_from
 _TEMPLATES = 4096
+_PROBE = b"\x53\x4d\x0d\x41"
+"""A number that no trainer is likely to have written just there."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 _FORMATS = {1: "f", 2: "d", 3: "i", 4: "B", 5: "h", 6: "b", 9: "q", 10: "?", 17: "H", 19: "e", 22: "I", 23: "Q"}
@@ -86,12 +89,13 @@ class Decoder:
 
     def __init__(self) -> None:
         self._templates: dict[bytes, str] = {}
+        self._cuts: dict[int, tuple[int, ...]] = {}
+        """Length of an event's summary -> where in it the number may lie, from its end."""
 
-    def quick(self, data: bytes) -> tuple[float, int, str, float] | None:
-        """Return wall time, step, tag and value of an event of a shape seen before; None for any other.
+    def quick(self, data: bytes) -> tuple[float, int, dict[str, float]] | None:
+        """Return wall time, step and the scalar of an event of a shape seen before; None for any other.
 
-        A writer of plain scalars repeats `wall_time, step, summary { value { tag, simple_value } }` byte for byte but
-        for three numbers, the value at the very end.
+        A writer repeats `wall_time, step, summary { value { tag, ... } }` byte for byte but for three numbers.
         """
         if len(data) < 16 or data[0] != 9:
             return None
@@ -105,53 +109,57 @@ class Decoder:
                 byte = data[at]
                 step |= (byte & 127) << shift
                 at, shift = at + 1, shift + 7
-        tag = self._templates.get(data[at:-4])
-        if tag is None:
-            return None
-        return _double(data, 1)[0], step, tag, _float(data, len(data) - 4)[0]
+        for cut in self._cuts.get(len(data) - at, ()):
+            place = len(data) - cut
+            tag = self._templates.get(data[at:place] + data[place + 4 :])
+            if tag is not None:
+                return _double(data, 1)[0], step, {tag: _float(data, place)[0]}
+        return None
 
     def event(self, data: bytes) -> Event:
         """Return what any event says; raise `BadProto` if it is none."""
-        event = Event()
-        try:
-            for number, wire, value in _fields(data):
-                if number == 1 and wire == _FIXED64:
-                    event.wall_time = _double(value)[0]  # type: ignore[arg-type]
-                elif number == 2 and isinstance(value, int):
-                    event.step = _signed(value)
-                elif number == 3 and isinstance(value, bytes):
-                    event.version = value.decode("utf-8", "replace")
-                elif number == 5 and isinstance(value, bytes):
-                    _summary(value, event)
-                elif number in (4, 6, 7, 8, 9):
-                    event.others.append((_EVENTS[number], ""))
-        except (IndexError, struct.error) as error:
-            raise BadProto("a number is cut short") from error
-        self._remember(data, event)
+        event = _event(data)
+        if len(event.scalars) == 1 and not event.others and data[0] == 9 and len(self._templates) < _TEMPLATES:
+            self._remember(data, *event.scalars[0])
         return event
 
-    def _remember(self, data: bytes, event: Event) -> None:
-        if len(event.scalars) != 1 or event.others or len(self._templates) >= _TEMPLATES or data[0] != 9:
+    def _remember(self, data: bytes, tag: str, value: float) -> None:
+        """Remember the surroundings of a scalar of four bytes: where other bytes give another number, it lies there."""
+        at = _varint(data, 10)[1] if data[9] == 16 else 9
+        if not math.isfinite(value) or abs(value) > 1e38 or _float(number := _FLOAT.pack(value))[0] != value:
             return
-        at = 9
-        if data[9] == 16:
-            _, at = _varint(data, 10)
-        tag = event.scalars[0][0]
-        name = tag.encode("utf-8", "surrogateescape")
-        value = b"\x0a" + _length(name) + name + b"\x15"
-        inner = b"\x0a" + _length(value, 4) + value
-        shape = b"\x2a" + _length(inner, 4) + inner
-        if data[at:-4] == shape:
-            self._templates[shape] = tag
+        place = data.find(number, at)
+        while place >= 0:
+            other = data[:place] + _PROBE + data[place + 4 :]
+            try:
+                found = _event(other).scalars
+            except BadProto:
+                found = []
+            if found == [(tag, _float(_PROBE)[0])]:
+                self._templates[data[at:place] + data[place + 4 :]] = tag
+                cuts = self._cuts.get(len(data) - at, ())
+                self._cuts[len(data) - at] = tuple(sorted({*cuts, len(data) - place}))
+                return
+            place = data.find(number, place + 1)
 
 
-def _length(data: bytes, more: int = 0) -> bytes:
-    """Return a length (of `data` and `more` bytes) as a varint."""
-    length, out = len(data) + more, b""
-    while length > 127:
-        out += bytes([length & 127 | 128])
-        length >>= 7
-    return out + bytes([length])
+def _event(data: bytes) -> Event:
+    event = Event()
+    try:
+        for number, wire, value in _fields(data):
+            if number == 1 and wire == _FIXED64:
+                event.wall_time = _double(value)[0]  # type: ignore[arg-type]
+            elif number == 2 and isinstance(value, int):
+                event.step = _signed(value)
+            elif number == 3 and isinstance(value, bytes):
+                event.version = value.decode("utf-8", "replace")
+            elif number == 5 and isinstance(value, bytes):
+                _summary(value, event)
+            elif number in _EVENTS:
+                event.others.append((_EVENTS[number], ""))
+    except (IndexError, struct.error) as error:
+        raise BadProto("a number is cut short") from error
+    return event
 
 
 _EVENTS = {4: "graphs", 6: "log messages", 7: "session marks", 8: "run metadata", 9: "graphs"}

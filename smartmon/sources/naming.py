@@ -50,6 +50,8 @@ class Naming:
         self._account = account
         self._evaluations = evaluations
         self._known: dict[str, Named | None] = {}
+        self.moves = 0
+        """How often a name went over to a better key."""
         self.full = False
         """Whether keys had to be left out because there were too many."""
         self.claims: dict[str, str] = {}
@@ -83,6 +85,7 @@ class Naming:
             return own
         self.claims[known.name] = key
         if holder is not None:
+            self.moves += 1
             self._known[holder] = Named(holder)
             self._account.metrics.pop(holder, None)
             self._account.took(holder, holder)
