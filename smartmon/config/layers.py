@@ -148,6 +148,8 @@ def anchor(given: dict[str, Any], folder: Path, environ: Mapping[str, str]) -> d
             result[key] = full(result[key])
     if "base_dirs" in result:
         result["base_dirs"] = many(result["base_dirs"])
+    if "push" in result:
+        result["push"] = _entry(result["push"], {"token_file": full})
     result |= _entries(result, "runs", {"path": full, "checkpoint_dir": full, "logs": many})
     result |= _entries(result, "notifiers", {"url_file": full})
     result |= _entries(result, "hooks", {"run": lambda words: _program(words, full)})

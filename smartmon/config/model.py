@@ -21,6 +21,7 @@ from smartmon.config.sections import (
     Log,
     Monitor,
     Notifier,
+    Push,
     RunEntry,
     Snapshots,
     StoreSection,
@@ -78,6 +79,7 @@ class Config(Params):
     runs: tuple[RunEntry, ...] = Field((), description="Runs that cannot be found by looking.")
     log: Log = Field(Log(), description="What smartmon writes about itself.")
     dashboard: Dashboard = Field(Dashboard(), description="The web page.")
+    push: Push = Field(Push(), description="Live values that Hugging Face's Trainer posts.")
     store: StoreSection = Field(StoreSection(), description="How long the database remembers.")
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -112,6 +114,11 @@ class Config(Params):
     def database(self) -> Path:
         """The SQLite file."""
         return self.state_dir / "smartmon.db"
+
+    @property
+    def push_token_file(self) -> Path:
+        """The file with the token that a post must show."""
+        return self.push.token_file or self.state_dir / "push" / "token"
 
     def snapshots_dir(self, base_dir: Path) -> Path:
         """Where the snapshots of a base dir's runs are kept."""

@@ -6,6 +6,7 @@ Detectors are sections too; they live in `smartmon.detectors`.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -192,6 +193,31 @@ class Dashboard(Params):
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8081, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
     public_url: str | None = Field(None, description="Where people reach it; alerts link there.")
+
+
+def _loopback(value: str) -> str:
+    try:
+        local = value == "localhost" or ipaddress.ip_address(value).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise ValueError('must be an address of this machine alone, like "127.0.0.1"')
+    return value
+
+
+class Push(Params):
+    """Hugging Face's Trainer from 5.4 on may post its progress here: set KUBEFLOW_TRAINER_SERVER_URL for it."""
+
+    enabled: bool = Field(False, description="Take what is posted.")
+    host: Annotated[str, AfterValidator(_loopback)] = Field(
+        "127.0.0.1", description="Address to listen on, of this machine alone."
+    )
+    port: int = Field(8082, ge=1, le=65535, description="Port to listen on.")
+    token_file: Path | None = Field(
+        None,
+        description="File with the token that a post must show, made if it is missing; by default push/token in the "
+        "state_dir.",
+    )
 
 
 class StoreSection(Params):

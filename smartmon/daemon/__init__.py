@@ -17,6 +17,7 @@ import structlog
 import smartmon
 from smartmon import lock, log, text
 from smartmon.config import Config, fixed_part
+from smartmon.daemon.push import Receiver
 from smartmon.daemon.signals import Signals
 from smartmon.daemon.watch import Watch
 from smartmon.daemon.worker import Worker
@@ -229,6 +230,9 @@ class Daemon:
         workers["watch"] = Worker("watch", watch.step, halted, close=watch.stop)
         workers["keep"] = Worker("keep", keep, halted)
         workers["send"] = Worker("send", send, halted)
+        if config.push.enabled:
+            receiver = Receiver(config, lambda: {run.name: run.found.path for run in list(monitor.runs.values())})
+            workers["push"] = Worker("push", receiver.step, halted, close=receiver.close)
         self._workers = list(workers.values())
         for worker in self._workers:
             worker.start()

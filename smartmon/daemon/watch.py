@@ -15,12 +15,13 @@ from smartmon.errors import StoreError
 from smartmon.monitor import Monitor, Watched
 from smartmon.records import Severity
 from smartmon.sources.discovery import Discovery, expand
+from smartmon.sources.push import with_pushes
 from smartmon.store import Store
 from smartmon.watcher import Watcher, network_file_system
 
 log = structlog.get_logger(__name__)
 
-STATUS = frozenset({"status"})
+STATUS = frozenset({"status", "push"})
 PRUNE_EVERY = 3600.0
 """Seconds between two looks for rows that are old enough to forget."""
 MOST_FOLDERS = 64
@@ -101,6 +102,8 @@ class Watch:
             row.path: row.name for row in self._store.runs()
         }
         found, notes = self._discovery.scan(self._config.base_dirs, self._config.runs, names=names)
+        if self._config.push.enabled:
+            found = with_pushes(found, self._config.state_dir, expand(self._config.base_dirs))
         for note in notes:
             self._store.add_event(at=now, kind=note.kind, message=note.message, severity=note.severity)
             log.warning("discovery.told", message=note.message)
