@@ -68,10 +68,20 @@ class Tail:
     """Follows one path. All that must survive a restart is in the `Place` that each read returns."""
 
     def __init__(
-        self, path: Path, root: Path | None = None, *, max_lines: int = MAX_ROWS, returns: bool = False
+        self,
+        path: Path,
+        root: Path | None = None,
+        *,
+        max_lines: int = MAX_ROWS,
+        returns: bool = False,
+        blank: bytes = b" \t\r\n\0",
     ) -> None:
-        """`returns`: a lone carriage return ends a line too, as each drawing of a progress bar."""
+        """`returns`: a lone carriage return ends a line too, as each drawing of a progress bar.
+
+        `blank`: what is cut off at both ends of a line, and what a line that is left out consists of.
+        """
         self._returns = returns
+        self._blank = blank
         self._path = path
         self._root = root
         self._max_lines = max_lines
@@ -198,7 +208,7 @@ class Tail:
         for line in chunk.splitlines(keepends=True) if self._returns or b"\r" not in chunk else _by_newline(chunk):
             offset += len(line)
             # A file that was truncated under a writer that does not append begins with a hole.
-            text = line.strip(b" \t\r\n\0")
+            text = line.strip(self._blank)
             if text:
                 result.lines.append((offset, text))
                 if len(result.lines) >= self._max_lines:
