@@ -151,6 +151,8 @@ class HostSample:
     """Bytes that can be had without swapping, within the container's own limit where there is one."""
     memory_total: int | None = None
     gpus: tuple[Gpu, ...] = ()
+    answers: bool = True
+    """Whether this run answers for memory and GPUs: of all that move only one does, or each would tell the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ LAYERS = [
     "params stats text",
     "detectors incidents retention",
     "judge config",
-    "store sources notify snapshots log lock systemd watcher lean",
+    "store sources notify snapshots log lock systemd watcher lean host",
     "monitor outbox keeper queries replay",
     "daemon",
     "demo",

@@ -30,6 +30,9 @@ class Monitor(Params):
     watch: Literal["auto", "inotify", "poll"] = Field(
         "auto", description="Use inotify to notice changes at once; `poll` never does; `auto` does where it works."
     )
+    host_interval: Duration = Field(
+        30.0, ge=1, le=3600, description="Time between two looks at disk, memory and GPUs while something runs."
+    )
     stats_every: int = Field(500, ge=1, description="Log a `Monitoring: Step N` line every so many steps.")
 
 

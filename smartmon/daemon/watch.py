@@ -12,6 +12,7 @@ import structlog
 from smartmon import lean
 from smartmon.config import Config
 from smartmon.errors import StoreError
+from smartmon.host import Host
 from smartmon.monitor import Monitor, Watched
 from smartmon.records import Severity
 from smartmon.sources.discovery import Discovery, expand
@@ -55,6 +56,8 @@ class Watch:
         self.scanned = threading.Event()
         """Set once everything was looked at and the folders are watched: from then on nothing goes unseen."""
         self._next_prune = clock() + PRUNE_EVERY
+        self._host = Host(config.monitor.host_interval)
+        self._next_host = 0.0
         self._grown = True
         """Whether something long was read since memory was last given back."""
         self._trouble: dict[str, str] = {}
@@ -118,6 +121,7 @@ class Watch:
         for run in found:
             self._read(self._monitor.adopt(run, now))
         self._monitor.tick(now)
+        self._look_at_host(now)
         self._watch_folders(now)
         self.scanned.set()
         if now >= self._next_prune:
@@ -126,6 +130,12 @@ class Watch:
         if self._grown and not self._busy:
             self._grown = False
             lean.trim()
+
+    def _look_at_host(self, now: float) -> None:
+        mono = time.monotonic()
+        if mono >= self._next_host:
+            self._next_host = mono + self._host.interval
+            self._monitor.host(lambda folder, answers: self._host.sample(now, folder, answers=answers), now)
 
     def _prune(self, now: float) -> None:
         for watched in self._monitor.runs.values():
@@ -144,6 +154,7 @@ class Watch:
     def stop(self) -> None:
         """End the watches."""
         self._watcher.stop()
+        self._host.stop()
 
     def _read(self, watched: Watched, only: frozenset[str] | None = None) -> None:
         path = str(watched.found.path)

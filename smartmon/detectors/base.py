@@ -87,6 +87,8 @@ class Detector:
     Params: ClassVar[type[Params]]
     metrics: ClassVar[frozenset[str]] = frozenset()
     """Rows with none of these metrics are not shown to it. Empty: it sees every row."""
+    sees_rows: ClassVar[bool] = True
+    """Whether it judges rows at all, and not only the machine or what the run says of itself."""
     outlives: ClassVar[bool] = False
     """Whether its open incident stays open over a resume of the run."""
 

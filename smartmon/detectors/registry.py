@@ -12,11 +12,20 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from smartmon.detectors.base import Detector
+from smartmon.detectors.disk_full_soon import Room
+from smartmon.detectors.gpu_hot import Heat
+from smartmon.detectors.memory_low import Memory
+from smartmon.detectors.overfit import Overfitting
 from smartmon.params import Params
 
 GROUP = "smartmon.detectors"
 
-PANEL: tuple[type[Detector], ...] = ()
+PANEL: tuple[type[Detector], ...] = (
+    Room,
+    Memory,
+    Heat,
+    Overfitting,
+)
 """Ours, in the order in which they are asked."""
 
 

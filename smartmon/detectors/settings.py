@@ -19,9 +19,13 @@ from smartmon.detectors import registry
 from smartmon.detectors.accuracy_drop import AccuracyDrop
 from smartmon.detectors.best_model import BestModel
 from smartmon.detectors.crashed import Crashed
+from smartmon.detectors.disk_full_soon import DiskFullSoon
 from smartmon.detectors.divergence import Divergence
+from smartmon.detectors.gpu_hot import GpuHot
 from smartmon.detectors.loss_spike import LossSpike
+from smartmon.detectors.memory_low import MemoryLow
 from smartmon.detectors.nonfinite import NonFinite
+from smartmon.detectors.overfit import Overfit
 from smartmon.detectors.stalled import Stalled
 from smartmon.params import Duration, Params
 
@@ -36,6 +40,10 @@ class Detectors(Params):
     nonfinite: NonFinite = Field(NonFinite(), description="NaN, infinity, and NaN hidden by the trainer's log.")
     stalled: Stalled = Field(Stalled(), description="No new step for far longer than the run's own pace.")
     crashed: Crashed = Field(Crashed(), description="The run says that it died, or keeps starting over.")
+    overfit: Overfit = Field(Overfit(), description="An evaluation loss that gets worse while training gets better.")
+    disk_full_soon: DiskFullSoon = Field(DiskFullSoon(), description="The trainer's disk is full, or soon will be.")
+    memory_low: MemoryLow = Field(MemoryLow(), description="The machine runs out of memory.")
+    gpu_hot: GpuHot = Field(GpuHot(), description="A GPU so hot that it slows itself down.")
 
     _installed: dict[str, Params] = PrivateAttr(default_factory=dict)
 

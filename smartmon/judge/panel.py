@@ -64,6 +64,7 @@ class Panel:
 
     def __init__(self, settings: JudgeSettings) -> None:
         self._detectors = _made(settings, PANEL)
+        self._readers = [detector for detector in self._detectors if detector.sees_rows]
         self._others = _made(settings, installed().detectors.values())
 
     @property
@@ -73,7 +74,7 @@ class Panel:
 
     def observe(self, moment: Moment) -> Iterator[Outcome]:
         """Yield what the detectors say of one row."""
-        for detector in self._detectors:
+        for detector in self._readers:
             if not detector.metrics or not detector.metrics.isdisjoint(moment.fresh):
                 yield from detector.observe(moment)
         yield from self._guests(lambda guest: guest.observe(moment), set(moment.fresh))

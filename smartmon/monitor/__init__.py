@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -17,7 +18,7 @@ from smartmon.judge import Judge
 from smartmon.monitor.ledger import HISTORY_AGE, Ledger
 from smartmon.monitor.requests import Requests
 from smartmon.monitor.watched import Watched
-from smartmon.records import Batch, Observation, RunState, StatusReport
+from smartmon.records import Batch, Checkpoint, Finding, HostSample, Observation, RunState, StatusReport
 from smartmon.sources import FoundRun, Source
 from smartmon.sources.merging import in_time_order
 from smartmon.store import RunRow, Store
@@ -144,6 +145,17 @@ class Monitor:
             watched.history = False
         return False
 
+    def host(self, sample: Callable[[Path, bool], HostSample], now: float) -> None:
+        """Let every run that moves judge the machine; of them all one answers for what they share.
+
+        `sample(folder, answers)` returns how the machine is now, with the disk that a folder lies on.
+        """
+        moving = [w for w in self.runs.values() if w.state is RunState.RUNNING and not w.history]
+        for index, watched in enumerate(sorted(moving, key=lambda each: each.id)):
+            findings = watched.judge.host(sample(watched.found.path, index == 0))
+            if findings:
+                self._store_findings(watched, findings, (), now)
+
     def tick(self, now: float) -> None:
         """Let time pass for every run: stalls, reminders, what resolves by itself, and checkpoints that appeared."""
         for watched in self.runs.values():
@@ -151,16 +163,21 @@ class Monitor:
                 continue
             findings = watched.judge.tick(now)
             checkpoints = watched.new_checkpoints()
-            if not findings and not checkpoints:
-                continue
-            try:
-                with self._store.transaction():
-                    self._ledger.findings(watched, findings, now)
-                    self._ledger.checkpoints(watched, checkpoints, now)
-                    self._ledger.state_changed(watched, historic=False, at=now)
-                    self._requests.flush(watched)
-                    self._store.save_judge_state(watched.id, watched.judge.state())
-            except BaseException:
-                watched.judge = self._judge(watched.name, watched.id)
-                watched.forget_unsaved()
-                raise
+            if findings or checkpoints:
+                self._store_findings(watched, findings, checkpoints, now)
+
+    def _store_findings(
+        self, watched: Watched, findings: Sequence[Finding], checkpoints: Sequence[Checkpoint], now: float
+    ) -> None:
+        """Store what was found without a row; a transaction that fails leaves the run as it is on disk."""
+        try:
+            with self._store.transaction():
+                self._ledger.findings(watched, findings, now)
+                self._ledger.checkpoints(watched, checkpoints, now)
+                self._ledger.state_changed(watched, historic=False, at=now)
+                self._requests.flush(watched)
+                self._store.save_judge_state(watched.id, watched.judge.state())
+        except BaseException:
+            watched.judge = self._judge(watched.name, watched.id)
+            watched.forget_unsaved()
+            raise
