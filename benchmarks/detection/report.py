@@ -29,7 +29,7 @@ incidents; rules in both directions are run upwards only.
   counts each. `healthy silent`: quiet logs without any. Later alarms inside an event are `repeats`. Alarms about what
   is labelled arguable, a restart or a plateau are neither right nor wrong; such points are not counted either.
 - **Delay**: points from the onset to the alarm, median and 90th percentile, of events told in time.
-- A peer's rule sees the loss only (F19, F20 the evaluations, F21, F22 the clock): a 0 elsewhere says what it is not for.
+- A peer's rule sees the loss only (F19, F20 evaluations, F21, F22 the clock): a 0 elsewhere says what it is not for.
 - **Split**: by repository, by the parity of the first byte of the SHA-256 of its name: even is dev, to tune on, odd is
   test, to report. Events are injected into quiet logs, which keep their repository's split; made curves are dev."""
 
