@@ -34,7 +34,7 @@ def _text(told: Explained) -> Iterator[str]:
 
     yield clean(told.path)
     if not told.format:
-        yield from _line("cannot be read", told.why)
+        yield from _line("", f"cannot be read: {told.why}", indent=2)
         return
     dialect = f", as {told.dialect} writes it" if told.dialect else ""
     yield from _line("read as", f"{told.format}{dialect}: {told.why}")
@@ -79,12 +79,16 @@ def _metrics(told: Explained) -> Iterator[str]:
         yield f"    and {len(told.metrics) - MOST_SHOWN} more (--json shows them)"
 
 
-def _line(head: str, words: str) -> Iterator[str]:
+def _line(head: str, words: str, indent: int = 12) -> Iterator[str]:
     import textwrap
 
     from smartmon.text import clean
 
     yield textwrap.fill(
-        clean(words), 79, initial_indent=f"  {head:<9} ", subsequent_indent=" " * 12, break_long_words=False,
+        clean(words),
+        79,
+        initial_indent=f"  {head:<9} "[:indent],
+        subsequent_indent=" " * max(4, indent),
+        break_long_words=False,
         break_on_hyphens=False,
-    )  # fmt: skip
+    )

@@ -10,11 +10,12 @@ from smartmon.errors import SourceError
 from smartmon.records import Batch, Json, Note, StatusReport
 from smartmon.sources.account import Account
 from smartmon.sources.base import Source, SourceSpec, shown
-from smartmon.sources.discovery import run_sources
+from smartmon.sources.discovery import discover, run_sources
 from smartmon.sources.registry import open_source
 from smartmon.sources.sniff import RANKS, examine, replay_source, why_not
 
 MOST_METRICS = 256
+MOST_RUNS = 20
 
 
 @dataclass(slots=True)
@@ -70,8 +71,14 @@ class Explained:
 
 
 def explain(path: Path, now: float, options: Mapping[str, Json] | None = None) -> list[Explained]:
-    """Read a log to its end, or each log of a run's folder, and say what came of it. Changes nothing."""
+    """Read a log to its end, or each log of a run's folder, and say what came of it. Changes nothing.
+
+    A folder that is no run stands for the first 20 runs that are found in it.
+    """
     specs = [spec for spec in run_sources(path) if spec.path.exists()] if path.is_dir() else []
+    if not specs and path.is_dir():
+        found, _notes = discover([path])
+        specs = [spec for run in found[:MOST_RUNS] for spec in run.sources if spec.path.exists()]
     if not specs:
         return [_file(path, now, options)]
     return [_read(open_source(_with(spec, options)), _why(spec), now) for spec in specs]

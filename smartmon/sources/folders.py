@@ -38,10 +38,7 @@ _NEVER = frozenset(
     {"snapshots", "node_modules", "site-packages", "__pycache__", "status", "current_model", "training_viz"}
 )
 _MAYBE = re.compile(r"[^.].*\.(?:log|out|txt|csv|jsonl)", re.IGNORECASE)
-_NO_LOG = re.compile(
-    r"smart_monitor_.*|requirements.*|readme.*|license.*|merges\.txt|vocab\.txt|(?:train|test|valid|val|data)\.\w+",
-    re.IGNORECASE,
-)
+_NO_LOG = re.compile(r"smart_monitor_.*|requirements.*|readme.*|license.*|merges\.txt|vocab\.txt", re.IGNORECASE)
 MAX_CANDIDATES = 64
 """Files of one folder that are looked into for a log of any name."""
 

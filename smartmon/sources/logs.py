@@ -100,8 +100,9 @@ class Logs:
         key = (str(folder), kind)
         used = self._chosen.get(key)
         if used in files and used is not None and self._looks[newest].mtime - self._looks[used].mtime <= LATER:
-            if newest != used:
-                self._rival(folder, used, newest)
+            for other in files:
+                if other != used:
+                    self._rival(folder, used, other)
             return used
         self._chosen[key] = newest
         return newest

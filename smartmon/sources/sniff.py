@@ -62,7 +62,11 @@ def examine(path: Path) -> Sniffed | None:
             recognises: Callable[[bytes, Path], str] = resolve_name(name)
         except (ImportError, AttributeError):
             continue
-        if why := recognises(head, path):
+        try:
+            why = recognises(head, path)
+        except Exception:  # noqa: BLE001 - one odd file must not blind discovery to all others
+            why = ""
+        if why:
             return Sniffed(kind, why)
     return None
 
