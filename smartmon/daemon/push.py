@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -233,8 +234,12 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the server's own signature
-        """A connection that broke off is the trainer's affair, and it posts again."""
-        log.debug("push.broke_off", exc_info=True)
+        """Tell what a request came to grief on, without a traceback: its variables hold the token."""
+        error = sys.exception()
+        if isinstance(error, OSError):
+            # A connection that broke off is the trainer's affair, and it posts again.
+            return
+        log.error("push.failed", error=f"{type(error).__name__}: {error}"[:300])
 
 
 def _cut(request: socket.socket) -> None:
@@ -253,7 +258,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             # Read before anything is checked: who closes on unread data takes the answer away with it.
             body = self.rfile.read(self._length())
-            self._answer(HTTPStatus.OK, receiver.take(self.path, {name.title(): value for name, value in self.headers.items()}, body))
+            self._answer(
+                HTTPStatus.OK,
+                receiver.take(self.path, {name.title(): value for name, value in self.headers.items()}, body),
+            )
         except RefusedError as error:
             receiver.refused(error)
             self._answer(error.status, str(error))

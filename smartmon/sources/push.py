@@ -1,13 +1,15 @@
 """What a trainer pushed: the last post of Hugging Face's `KubeflowCallback`, as the daemon's receiver stored it.
 
 The trainer posts the step that it is at every few seconds, and beside it the values of its last log row, again and
-again. So the step is what moves a run on, and a value counts once, at the step where it was first seen.
+again. So the step is what moves a run on, and a value counts once, at the step where it was first seen. What is not
+finite counts once in every log row: a loss that stays NaN is worse than one that was.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -69,8 +71,9 @@ class Push:
         if digest == last.get("digest"):
             return Batch(last, notes=notes)
         at = plausible(number(record.get("received_at")), now)
-        row = self._row(record.get("trainerStatus"))
-        reached, fresh = _changed(row, last)
+        metrics = self._metrics(record.get("trainerStatus"))
+        row = self._rows.read(metrics)
+        reached, fresh = _changed(row, metrics.get("epoch"), last)
         found = tuple(self._observations(fresh, now if at is None else at))
         report = StatusReport(
             at=now if at is None else at,
@@ -86,11 +89,11 @@ class Push:
         self._pending = not episode["noted"]
         return Batch(last | {"trouble": episode}, notes=(note,) if note else ())
 
-    def _row(self, status: object) -> Row:
-        """Return what a status says in canonical keys."""
+    def _metrics(self, status: object) -> dict[str, float]:
+        """Return the numbers that a status holds, under the trainer's own names."""
         if not isinstance(status, Mapping):
-            return Row()
-        metrics = dict(self._metrics(status.get("metrics")))
+            return {}
+        metrics = dict(self._numbers(status.get("metrics")))
         if "train_runtime" in metrics:
             metrics = {name: value for name, value in metrics.items() if name not in _MEANS}
         remaining = number(status.get("estimatedRemainingSeconds"))
@@ -99,9 +102,9 @@ class Push:
         for name in metrics:
             known = alias(name)
             self.account.took(name, name if known is None else known.name)
-        return self._rows.read(metrics)
+        return metrics
 
-    def _metrics(self, given: object) -> Iterator[tuple[str, float]]:
+    def _numbers(self, given: object) -> Iterator[tuple[str, float]]:
         for entry in given[:MAX_METRICS] if isinstance(given, list) else ():
             name, value = (entry.get("name"), entry.get("value")) if isinstance(entry, Mapping) else (None, None)
             found = number(value)
@@ -118,21 +121,31 @@ class Push:
         yield from row.observations(self.spec, at, True)
 
 
-def _changed(row: Row, last: Mapping[str, Any]) -> tuple[dict[str, Json], Row]:
+def _changed(row: Row, epoch: float | None, last: Mapping[str, Any]) -> tuple[dict[str, Json], Row]:
     """Return the cursor after a row, and the row without the values that were told before.
 
-    The last post of a run tells no step: what is new in it is of the last one that was told, or of a few steps later.
+    `epoch` is the one that the trainer logged, and so tells one log row from the next. The last post of a run tells
+    no step: what is new in it is of the last one that was told, or of a few steps later.
     """
     before: dict[str, Json] = dict(last.get("values") or {})
-    step = row.step if row.step is not None else last.get("step")
-    if row.step is not None and row.step < last.get("step", 0):
+    reached: int | None = last.get("step")
+    step = row.step if row.step is not None else reached
+    if row.step is not None and reached is not None and row.step < reached:
         # Started again: what it says now is not what it said then, even where the numbers are the same.
         before = {}
     now: dict[str, Json] = {name: stats.encode(value) for name, value in row.values.items()}
-    fresh = {name: value for name, value in row.values.items() if name not in before or before[name] != now[name]}
-    told = {**before, **now}
-    kept = dict(list(told.items())[-MAX_METRICS:])
-    return {"step": step, "values": kept}, replace(row, step=step, values=fresh, percent=row.percent & fresh.keys())
+    another = epoch is not None and epoch != last.get("epoch")
+    fresh = {
+        name: value
+        for name, value in row.values.items()
+        if name not in before
+        or before[name] != now[name]
+        # An evaluation has rows of its own.
+        or (another and not math.isfinite(value) and not name.startswith("eval_"))
+    }
+    kept = dict(list({**before, **now}.items())[-MAX_METRICS:])
+    cursor = {"step": step, "epoch": stats.encode(epoch), "values": kept}
+    return cursor, replace(row, step=step, values=fresh, percent=row.percent & fresh.keys())
 
 
 def path_of(state_dir: Path, run: str) -> Path:

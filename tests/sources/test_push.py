@@ -72,6 +72,17 @@ def test_a_value_counts_once_and_the_step_every_time(path: Path, push: Reader):
     assert told == [(10, 2.0), (11, None), (13, None), (20, 1.5), (21, None)]
 
 
+def test_a_loss_that_stays_nan_counts_in_every_log_row(path: Path, push: Reader):
+    """The epoch is that of the log row, the current epoch that of the step."""
+    told = []
+    for step, epoch in ((10, 0.1), (11, 0.1), (13, 0.1), (20, 0.2), (21, 0.2), (30, 0.3)):
+        write(path, loss="nan", eval_loss="nan", epoch=epoch, current_step=step, current_epoch=step / 100)
+        told += [(row.step, sorted(name for name in row.values if "loss" in name)) for row in push.read()]
+        push.restart()
+    both, train = ["eval_loss", "loss"], ["loss"]
+    assert told == [(10, both), (11, []), (13, []), (20, train), (21, []), (30, train)]
+
+
 def test_after_a_new_start_the_same_values_are_news(path: Path, push: Reader):
     write(path, loss=2.0, learning_rate=1e-4, current_step=50)
     push.read()
@@ -85,6 +96,8 @@ def test_the_first_post_tells_the_total_and_no_step(path: Path, push: Reader):
     assert push.read() == []
     assert push.status is not None
     assert push.status.total_steps == 500
+    write(path, current_step=1)
+    assert [row.step for row in push.read()] == [1]
 
 
 def test_the_last_post_belongs_to_the_last_step_and_its_means_are_no_points(path: Path, push: Reader):
