@@ -16,8 +16,10 @@ from smartmon.records import Anomaly, Change, IncidentChange, Json, Severity
 FAMILIES = {
     "loss_spike": "loss",
     "divergence": "loss",
+    "collapse": "loss",
     "nonfinite": "nonfinite",
     "accuracy_drop": "eval",
+    "overfit": "eval",
     "stalled": "stall",
     "crashed": "crash",
 }
