@@ -34,7 +34,7 @@ class Kind(enum.Enum):
 CANONICAL: dict[str, str] = {
     "step": (
         "step | global_step | current_step | current_steps | train/global_step"
-        " | trainer/global_step | global_step/max_steps | iteration | iter | _step"
+        " | trainer/global_step | global_step/max_steps | iteration | iter | iters | _step"
     ),
     "timestamp": "timestamp | _timestamp | wall_time | datetime | time",
     "total_steps": "total_steps | max_steps | total_iterations | max_iters",

@@ -84,7 +84,10 @@ def shallow(value: Any, limit: int) -> bool:
 def _decode(data: bytes) -> Any:
     try:
         if data[:1] == b"{" and data[1:2] != b"\0":
-            return _usual.decode(data.decode())
+            text = data.decode()
+            value, end = _usual.raw_decode(text)
+            # What follows the object is looked at by the slower call alone, which names the place.
+            return value if end == len(text) else _usual.decode(text)
         return json.loads(data)
     except UnicodeDecodeError:
         if json.detect_encoding(data) != "utf-8":

@@ -19,6 +19,7 @@ FORMATS = {
     "status": "smartmon.sources.status_file:StatusFile",
     "jsonl": "smartmon.sources.jsonl:JsonLines",
     "trainer_state": "smartmon.sources.trainer_state:TrainerState",
+    "history": "smartmon.sources.history:History",
     "push": "smartmon.sources.push:Push",
     "csv": "smartmon.sources.csvlog:CsvLog",
     "tensorboard": "smartmon.sources.tensorboard:TensorBoard",

@@ -24,6 +24,10 @@ STOPWATCH = alias("time")
 """`time` is a stopwatch as often as a clock: what is no moment stays a metric."""
 
 _SKIP = Alias("", Kind.SKIP)
+_NUMBER, _OTHER, _TIME, _STEP = Kind.NUMBER, Kind.OTHER, Kind.TIME, Kind.STEP
+_NONE: frozenset[str] = frozenset()
+_UNCOUNTED = (Kind.STEP, Kind.TIME, Kind.PROGRESS)
+_MAX_PLANS = 64
 _ACCURACIES = ("accuracy", "eval_accuracy")
 _PROGRESS = frozenset({"total_steps", "epoch", "percentage", "elapsed_time", "eta_seconds", "total_tokens"})
 _FACTORY = frozenset({"loss", "eval_loss", "predict_loss", "reward", "accuracy"})
@@ -37,20 +41,24 @@ class Row:
     at: float | None = None
     values: dict[str, float] = field(default_factory=dict)
     nulls: list[str] = field(default_factory=list)
-    percent: set[str] = field(default_factory=set)
+    percent: frozenset[str] = frozenset()
     """Those of the accuracies that are in percent by their name."""
 
     def observations(self, spec: SourceSpec, at: float, timed: bool) -> Iterator[Observation]:
         """Yield the row as an observation; as two where one accuracy is in percent and the other's unit is open."""
         if self.step is None:
             return
-        values, nulls = self.values, frozenset(self.nulls)
+        values, nulls = self.values, frozenset(self.nulls) if self.nulls else _NONE
         percent = bool(self.percent)
         if percent and any(name in values and name not in self.percent for name in _ACCURACIES):
             sure = {name: values[name] for name in self.percent}
             yield Observation(self.step, at, sure, spec.id, spec.rank, timed, percent=True)
             values, percent = {k: v for k, v in values.items() if k not in sure}, False
         yield Observation(self.step, at, values, spec.id, spec.rank, timed, percent=percent, nulls=nulls)
+
+
+_Plan = list[tuple[str, str, Kind, Alias]]
+"""For each key of a record: the key, the name and kind of what it stands for, and that itself."""
 
 
 class RowReader:
@@ -62,36 +70,69 @@ class RowReader:
         self._aliases = {key: _meant(name) for key, name in (keys or {}).items()}
         self._names = 0
         self._texts: dict[str, str] = {}
+        self._plans: dict[tuple[str, ...], _Plan | None] = {}
         self.full = False
         """Whether names had to be left out because there were too many."""
 
     def read(self, record: Mapping[str, Any]) -> Row:
         """Return the record's row. Keys that mean nothing, and values that are no numbers, are left out."""
+        shape = tuple(record)
+        plan = self._plans[shape] if shape in self._plans else self._plan(shape)
+        if plan is None:
+            return self._read_slowly(record)
+        row = Row()
+        values = row.values
+        for (key, name, kind, known), value in zip(plan, record.values()):
+            if type(value) is float and (kind is _NUMBER or kind is _OTHER):
+                values[name] = value
+            elif value is None:
+                if kind not in _UNCOUNTED:
+                    row.nulls.append(name)
+            elif kind is _OTHER:
+                if (found := number(value, quoted=False)) is None:
+                    self._leave(key, value)
+                else:
+                    values[name] = found
+            elif (found := _convert(row, known, value, better=True)) is not None and kind not in _UNCOUNTED:
+                values[name] = found
+                if kind is Kind.PERCENT:
+                    row.percent |= {name}
+        return row
+
+    def _plan(self, shape: tuple[str, ...]) -> _Plan | None:
+        """Return what the keys of a record mean, for records in which no two keys mean the same: nearly all of a log.
+
+        Rows of a long log have few shapes, and to read them by plan takes a third of the time.
+        """
+        if len(shape) > MAX_METRICS or any(len(key) > MAX_KEY for key in shape):
+            return None
+        meanings = [(key, self._aliases.get(key) or self._learn(key)) for key in shape]
+        unlike = len({known.name for _key, known in meanings}) == len(meanings)
+        plan: _Plan | None = None
+        if unlike and all(known.kind is not Kind.SKIP for _key, known in meanings):
+            plan = [(key, known.name, known.kind, known) for key, known in meanings]
+        if len(self._plans) < _MAX_PLANS:
+            self._plans[shape] = plan
+        return plan
+
+    def _read_slowly(self, record: Mapping[str, Any]) -> Row:
+        """Read a record in which several keys may stand for one metric: the best wins, the others keep their names."""
         row = Row()
         orders: dict[str, tuple[int, str]] = {}
-        values, aliases = row.values, self._aliases
         for key, value in record.items():
-            known = aliases.get(key) or self._learn(key)
-            if type(value) is float and known.kind is Kind.NUMBER and known.name not in orders:
-                # Nearly every value of a long log; the general way below would say the same, at a third of the speed.
-                orders[known.name] = (known.order, key)
-                values[known.name] = value
-                continue
+            known = self._aliases.get(key) or self._learn(key)
             if known.kind is Kind.SKIP:
                 continue
             if value is None:
-                if len(row.nulls) < MAX_METRICS and known.kind not in (Kind.STEP, Kind.TIME, Kind.PROGRESS):
+                if len(row.nulls) < MAX_METRICS and known.kind not in _UNCOUNTED:
                     row.nulls.append(known.name)
-                continue
-            if known.kind is Kind.OTHER:
-                if (found := number(value, quoted=False)) is None:
-                    self._leave(key, value)
-                elif len(row.values) < MAX_METRICS:
-                    row.values.setdefault(known.name, found)
-                continue
-            self._take(row, orders, key, known, value)
-        if row.nulls:
-            row.nulls = [name for name in row.nulls if name not in row.values]
+            elif known.kind is not _OTHER:
+                self._take(row, orders, key, known, value)
+            elif (found := number(value, quoted=False)) is None:
+                self._leave(key, value)
+            elif len(row.values) < MAX_METRICS:
+                row.values.setdefault(known.name, found)
+        row.nulls = [name for name in row.nulls if name not in row.values]
         return row
 
     def accounted(self, account: Account) -> Account:
@@ -124,10 +165,10 @@ class RowReader:
             if holder != name and name in row.values:
                 row.values[holder] = row.values[name]
         orders[name] = (known.order, key)
-        if known.kind not in (Kind.STEP, Kind.PROGRESS, Kind.TIME):
+        if known.kind not in _UNCOUNTED:
             row.values[name] = found
             if known.kind is Kind.PERCENT:
-                row.percent.add(name)
+                row.percent |= {name}
 
     def _learn(self, key: str) -> Alias:
         """Decide once what a key means. The memory is bounded: past the bound, unknown names are left out."""
@@ -153,11 +194,11 @@ def _meant(name: str) -> Alias:
 def _convert(row: Row, known: Alias, value: object, *, better: bool) -> float | None:
     """Return the value as a float. Steps and moments go straight into the row, if they are the better ones."""
     kind = known.kind
-    if kind is Kind.NUMBER or kind is Kind.PERCENT:
+    if kind is _NUMBER or kind is Kind.PERCENT:
         return number(value)
-    if kind is Kind.STEP or kind is Kind.PROGRESS:
+    if kind is _STEP or kind is Kind.PROGRESS:
         return _take_step(row, kind, value, better)
-    if kind is Kind.TIME:
+    if kind is _TIME:
         return _take_moment(row, known, value, better)
     if kind is Kind.GIBIBYTES:
         found = number(value)

@@ -36,7 +36,7 @@ _SETTLED = 60.0
 _NEWEST = 32
 """Checkpoints that `stamp` looks at."""
 _HISTORY = re.compile(rb'"%s"\s*:\s*\[' % ARRAY.encode())
-_BROKEN = 64
+_BROKEN = 8
 """Versions that are remembered as broken."""
 
 
@@ -58,7 +58,6 @@ class TrainerState:
         self._looks = itertools.count()
         self._pending = False
         self._listed: dict[Path, tuple[tuple[int, ...], bool, list[int]]] = {}
-        self._broken: dict[Path, tuple[list[int], str]] = {}
 
     @property
     def account(self) -> Account:
@@ -95,7 +94,8 @@ class TrainerState:
         known = Marks.read(last.get("history"))
         with opened(candidate.path, self.spec.root) as (descriptor, found):
             key = identity(found)
-            self._refuse(descriptor, candidate, key)
+            broken = last.get("broken") or {}
+            self._refuse(descriptor, broken.get(shown(candidate.path)), key)
             try:
                 scan = Scan.read(last.get("scan"), key) or Scan.begin(descriptor, key, known, last)
                 if not scan.walk.whole:
@@ -104,7 +104,8 @@ class TrainerState:
                     return Batch(last | {"unfinished": shown(candidate.path), "scan": scan.data()}, more=True)
                 batch = self._batch(descriptor, scan, candidate, (known, last), now)
             except BadJson as problem:
-                self._broken = dict([*self._broken.items()][1 - _BROKEN :]) | {candidate.path: (key, str(problem))}
+                # Not to be looked through again and again, whatever else there is to read.
+                last["broken"] = dict([*broken.items()][1 - _BROKEN :]) | {shown(candidate.path): [key, str(problem)]}
                 raise
             if identity(os.fstat(descriptor)) != key:
                 raise Changing("was being written")
@@ -113,11 +114,11 @@ class TrainerState:
         more = batch.more or bool(self._choices(candidate.mtime_ns, None))
         return Batch(batch.cursor, batch.observations, batch.status, (note,) if note else (), more)
 
-    def _refuse(self, descriptor: int, candidate: _Candidate, key: list[int]) -> None:
+    @staticmethod
+    def _refuse(descriptor: int, broken: Json, key: list[int]) -> None:
         """Raise for what need not be looked through: known to be broken, too long, or without its end yet."""
-        known, problem = self._broken.get(candidate.path, (None, ""))
-        if known == key:
-            raise BadJson(problem)
+        if broken and broken[0] == key:
+            raise BadJson(broken[1])
         size = key[2]
         if size > LIMIT:
             raise Unreadable(f"is {in_bytes(size)} long; at most {in_bytes(LIMIT)} is read")
@@ -144,7 +145,7 @@ class TrainerState:
         known, last = before
         mtime = candidate.mtime_ns / 1e9
         reached: dict[str, Json] = {"mtime_ns": candidate.mtime_ns, "trouble": None, "at": last.get("at")}
-        reached |= {"unfinished": None, "scan": None}
+        reached |= {"unfinished": None, "scan": None, "broken": last.get("broken")}
         if scan.finished:
             # An older checkpoint, or one that says nothing new: what is known stays known.
             if scan.done < known.count:
