@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from smartmon import stats
-from smartmon.records import Batch, Json, Observation, SourceRank, StatusReport
+from smartmon.records import Batch, Json, Observation, RunState, SourceRank, StatusReport
 from smartmon.sources import jsontext, trouble
 from smartmon.sources.account import Account
 from smartmon.sources.aliases import alias
@@ -39,7 +39,11 @@ _MEANS = ("train_loss", "train_runtime", "train_samples_per_second", "train_step
 
 
 class Push:
-    """Reads what was pushed last. It tells no state: that a trainer posts does not say how it fares."""
+    """Reads what was pushed last. With the option `state: false` it tells steps and values only.
+
+    The trainer posts from within its loop, so it runs; it says 100 percent when the loop is over, and never before.
+    Gets wrong: a run that was stopped early has completed, by its own word.
+    """
 
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
@@ -77,6 +81,7 @@ class Push:
         found = tuple(self._observations(fresh, now if at is None else at))
         report = StatusReport(
             at=now if at is None else at,
+            state=self._state(record.get("trainerStatus")),
             step=fresh.step,
             total_steps=whole(row.values.get("total_steps")),
             epoch=row.values.get("epoch"),
@@ -88,6 +93,12 @@ class Push:
         episode, note = trouble.worsen(last.get("trouble"), problem, now, kind="status_unreadable", what=what)
         self._pending = not episode["noted"]
         return Batch(last | {"trouble": episode}, notes=(note,) if note else ())
+
+    def _state(self, status: object) -> RunState | None:
+        percent = number(status.get("progressPercentage")) if isinstance(status, Mapping) else None
+        if percent is None or self.spec.options.get("state", True) is False:
+            return None
+        return RunState.COMPLETED if percent >= 100 else RunState.RUNNING
 
     def _metrics(self, status: object) -> dict[str, float]:
         """Return the numbers that a status holds, under the trainer's own names."""
@@ -156,10 +167,11 @@ def path_of(state_dir: Path, run: str) -> Path:
     return state_dir / FOLDER / f"{name}.json"
 
 
-def spec_for(state_dir: Path, run: str) -> SourceSpec | None:
-    """The source of a run that was pushed; None where it never was."""
+def spec_for(state_dir: Path, run: str, *, state: bool = True) -> SourceSpec | None:
+    """The source of a run that was pushed; None where it never was. `state`: it may say whether the run is over."""
     path = path_of(state_dir, run)
-    return SourceSpec(ID, "push", path, SourceRank.STATUS) if path.is_file() else None
+    options = {} if state else {"state": False}
+    return SourceSpec(ID, "push", path, SourceRank.STATUS, options=options) if path.is_file() else None
 
 
 def with_pushes(found: Sequence[FoundRun], state_dir: Path, bases: Iterable[Path]) -> list[FoundRun]:
@@ -171,7 +183,8 @@ def with_pushes(found: Sequence[FoundRun], state_dir: Path, bases: Iterable[Path
         return list(found)
     result = []
     for run in found:
-        spec = spec_for(state_dir, run.name)
+        # A run with a status file speaks for itself.
+        spec = spec_for(state_dir, run.name, state=all(source.format != "status" for source in run.sources))
         result.append(run if spec is None else replace(run, sources=(*run.sources, spec)))
     known, paths = {run.name for run in found}, {run.path for run in found}
     bases = list(bases)

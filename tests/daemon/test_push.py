@@ -304,6 +304,8 @@ def test_a_run_is_watched_from_its_first_post_to_the_alert_of_its_nan(tmp_path: 
         until(lambda: len(phone.texts) > 1)
         assert "NaN" in phone.texts[0]
         assert [row[1] for row in daemon.events("nonfinite")][::6] == ["warning", "critical"]
+        assert trainer.update(100, 0, loss="nan", epoch=0.55, train_runtime=9.1, train_loss=2.4) == 200
+        until(lambda: daemon.rows("select 1 from runs where state = 'completed'"))
         assert daemon.stop() == 0
 
 

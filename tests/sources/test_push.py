@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from smartmon.records import SourceRank
+from smartmon.records import RunState, SourceRank
 from smartmon.sources import FoundRun, SourceSpec
 from smartmon.sources.push import path_of, place_of, recognises, spec_for, with_pushes
 from tests.sources.conftest import NOW, Reader
@@ -18,7 +18,8 @@ from tests.sources.conftest import NOW, Reader
 
 def write(path: Path, at: float = NOW, remaining: int | None = 42, **metrics: object) -> Path:
     """What the receiver stores of a post with these metrics; the callback turns each into text."""
-    status: dict[str, Any] = {"lastUpdatedTime": "2033-05-18T03:33:20+00:00", "progressPercentage": 11}
+    percent = 11 if "current_step" in metrics else 0 if not metrics else 100
+    status: dict[str, Any] = {"lastUpdatedTime": "2033-05-18T03:33:20+00:00", "progressPercentage": percent}
     if remaining is not None:
         status["estimatedRemainingSeconds"] = remaining
     if metrics:
@@ -48,7 +49,8 @@ def test_a_post_is_understood(path: Path, push: Reader):
         "eta_seconds": 42.0,
     }
     assert push.status is not None
-    assert (push.status.state, push.status.step, push.status.total_steps, push.status.epoch) == (None, 11, 100, 0.1)
+    told = push.status
+    assert (told.state, told.step, told.total_steps, told.epoch) == (RunState.RUNNING, 11, 100, 0.1)
 
 
 @pytest.mark.parametrize(("text", "value"), [("nan", math.nan), ("inf", math.inf), ("-inf", -math.inf)])
@@ -106,6 +108,15 @@ def test_the_last_post_belongs_to_the_last_step_and_its_means_are_no_points(path
     write(path, remaining=0, loss=1.9, eval_loss=2.2, train_loss=2.7, train_runtime=60.5, total_flos=1e15)
     (row,) = push.read()
     assert (row.step, dict(row.values)) == (98, {"loss": 1.9, "eval_loss": 2.2, "eta_seconds": 0.0})
+    assert push.status is not None
+    assert push.status.state is RunState.COMPLETED
+
+
+def test_it_says_nothing_of_the_state_where_a_status_file_does(path: Path):
+    push = Reader(SourceSpec("push", "push", write(path, current_step=5), SourceRank.STATUS, options={"state": False}))
+    push.read()
+    assert push.status is not None
+    assert push.status.state is None
 
 
 def test_the_same_post_is_read_once_even_after_a_restart(path: Path, push: Reader):
@@ -211,7 +222,13 @@ class TestRuns:
         assert with_pushes([run], tmp_path, [base]) == [run]
         store("old")
         ((spec,),) = [one.sources for one in with_pushes([run], tmp_path, [base])]
-        assert (spec.format, spec.rank) == ("push", SourceRank.STATUS)
+        assert (spec.format, spec.rank, dict(spec.options)) == ("push", SourceRank.STATUS, {})
+
+    def test_a_status_file_goes_before(self, tmp_path: Path, base: Path, store: Callable[[str], None]):
+        status = SourceSpec("status/training_status.json", "status", base / "s.json")
+        store("old")
+        (run,) = with_pushes([FoundRun("old", base / "old", base, (status,))], tmp_path, [base])
+        assert [dict(spec.options) for spec in run.sources] == [{}, {"state": False}]
 
     @pytest.mark.parametrize(("name", "folder"), [("train", "."), ("new", "new")])
     def test_a_folder_without_anything_in_it_becomes_a_run(
