@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from smartmon.detectors.base import Detector
+from smartmon.detectors.collapse import Collapsed
 from smartmon.detectors.disk_full_soon import Room
 from smartmon.detectors.gpu_hot import Heat
 from smartmon.detectors.memory_low import Memory
@@ -25,6 +26,7 @@ PANEL: tuple[type[Detector], ...] = (
     Memory,
     Heat,
     Overfitting,
+    Collapsed,
 )
 """Ours, in the order in which they are asked."""
 

@@ -18,6 +18,7 @@ from pydantic import (
 from smartmon.detectors import registry
 from smartmon.detectors.accuracy_drop import AccuracyDrop
 from smartmon.detectors.best_model import BestModel
+from smartmon.detectors.collapse import Collapse
 from smartmon.detectors.crashed import Crashed
 from smartmon.detectors.disk_full_soon import DiskFullSoon
 from smartmon.detectors.divergence import Divergence
@@ -40,6 +41,9 @@ class Detectors(Params):
     nonfinite: NonFinite = Field(NonFinite(), description="NaN, infinity, and NaN hidden by the trainer's log.")
     stalled: Stalled = Field(Stalled(), description="No new step for far longer than the run's own pace.")
     crashed: Crashed = Field(Crashed(), description="The run says that it died, or keeps starting over.")
+    collapse: Collapse = Field(
+        Collapse(), description="A loss that drops to about 0, or rewards that teach nothing any more."
+    )
     overfit: Overfit = Field(Overfit(), description="An evaluation loss that gets worse while training gets better.")
     disk_full_soon: DiskFullSoon = Field(DiskFullSoon(), description="The trainer's disk is full, or soon will be.")
     memory_low: MemoryLow = Field(MemoryLow(), description="The machine runs out of memory.")
