@@ -10,7 +10,7 @@ from pathlib import Path
 from smartmon.sources.account import Account
 from smartmon.sources.aliases import Kind, alias
 from smartmon.sources.naming import Named, Naming
-from smartmon.sources.numbers import MAX_STEP, moment, number, whole
+from smartmon.sources.numbers import moment, number, whole
 from smartmon.sources.rows import MAX_METRICS, STOPWATCH, Row
 
 GENERIC = "CSV"
@@ -59,56 +59,57 @@ class Layout:
     sums: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Metric -> those whose sum it is."""
     order: tuple[int, ...] = ()
-    """The columns in the order of their names: a row's fingerprint must survive a new column."""
+    """The columns in the order of their names."""
+    plain: tuple[tuple[int, str], ...] = ()
+    """Of the columns those whose numbers are taken as they are."""
+    odd: tuple[tuple[int, Named], ...] = ()
+    """The others."""
 
     @property
     def single(self) -> bool:
         """Whether it is one of many files that hold one metric each."""
         return self.dialect == DEEPSPEED
 
-    def row(self, cells: list[str], *, careful: bool) -> tuple[Row, int | None]:
-        """Return the row of these cells, and its epoch. `careful`: a cell may look like a number and be none."""
-        row, width = Row(), len(cells)
+    def row(self, cells: list[str], *, careful: bool) -> Row:
+        """Return the row of as many cells as the header has. `careful`: a cell may look like a number and be none."""
+        row = Row()
         values = row.values
-        percent: set[str] = set()
-        for index, named in self.columns:
-            cell = cells[index] if index < width else ""
-            if not cell:
-                continue
-            try:
-                value = float(cell) if named.plain and not careful else None
-            except ValueError:
-                value = None
-            if value is None and (value := self._convert(cell, named)) is None:
-                continue
-            values[named.name] = value
-            if named.kind is Kind.PERCENT:
-                percent.add(named.name)
-        if percent:
-            row.percent = frozenset(percent)
+        for index, named in self.odd if not careful else self.columns:
+            if (value := self._convert(cells[index], named)) is not None:
+                values[named.name] = value
+                if named.kind is Kind.PERCENT:
+                    row.percent |= {named.name}
+        for index, name in self.plain if not careful else ():
+            if cell := cells[index]:
+                try:
+                    values[name] = float(cell)
+                except ValueError:
+                    if (value := self._convert(cell, Named(name))) is not None:
+                        values[name] = value
         for name, parts in self.sums:
             if all(part in values for part in parts):
                 values[name] = sum(values[part] for part in parts)
-        self._place(row, cells)
-        return row, self._whole(cells, self.epoch)
-
-    def _place(self, row: Row, cells: list[str]) -> None:
-        row.step = self._whole(cells, self.step)
-        if self.clock is not None and self.clock < len(cells):
+        row.step = self.whole(cells, self.step)
+        if self.clock is not None:
             row.at = moment(cells[self.clock].strip())
-        if self.stopwatch is not None and self.stopwatch < len(cells):
-            at = moment(cells[self.stopwatch].strip())
-            if at is not None:
-                row.values.pop("time", None)
-                row.at = row.at if row.at is not None else at
+        if self.stopwatch is not None and (at := moment(cells[self.stopwatch].strip())) is not None:
+            values.pop("time", None)
+            row.at = row.at if row.at is not None else at
+        return row
 
-    def _whole(self, cells: list[str], index: int | None) -> int | None:
-        if index is None or index >= len(cells):
+    @staticmethod
+    def whole(cells: list[str], index: int | None) -> int | None:
+        """Return the step or the epoch in a column."""
+        if index is None:
             return None
         cell = cells[index]
-        if cell.isascii() and cell.isdigit() and len(cell) < 16:
-            return value if (value := int(cell)) < MAX_STEP else None
+        if cell.isdigit() and cell.isascii() and len(cell) < 16:
+            return int(cell)
         return whole(cell.strip())
+
+    def mark(self, cells: list[str]) -> bytes:
+        """Return what a row is known by: its cells in the order of their names; a new column changes nothing."""
+        return "\x1f".join(filter(None, map(cells.__getitem__, self.order))).encode("utf-8", "replace")
 
     def _convert(self, cell: str, named: Named) -> float | None:
         """Return the number of a cell that is written in some other way."""
@@ -187,6 +188,8 @@ def layout_of(text: str, path: Path, account: Account | None = None) -> Layout |
         tuple(named),
         _sums([found.name for _, found in named]),
         tuple(sorted(range(len(names)), key=names.__getitem__)),
+        tuple((index, found.name) for index, found in named if found.plain),
+        tuple((index, found) for index, found in named if not found.plain),
     )
 
 

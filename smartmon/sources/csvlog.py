@@ -177,13 +177,13 @@ class CsvLog:
             reading.stranger = 0
         elif self._other_header(text, cells, reading) or not self._fits(cells, width, reading, text):
             return
-        row, epoch = layout.row(cells, careful="_" in text)
-        if row.step is None and epoch is None and self._other_header(text, cells, reading):
+        row = layout.row(cells, careful="_" in text)
+        if row.step is None and not row.values and self._other_header(text, cells, reading):
             return
-        marked = "\x1f".join([cells[index] for index in layout.order if index < len(cells) and cells[index]])
-        if self._is_known(marked.encode("utf-8", "replace"), reading):
+        if self._is_known(layout.mark(cells), reading):
             return
-        _count(row, epoch, reading)
+        if row.step is None or reading.counts != "step":
+            _count(row, layout.whole(cells, layout.epoch), reading)
         if row.step is None:
             self.account.ignore("rows without a step", text)
         elif not is_point({}, row):
@@ -249,7 +249,7 @@ class CsvLog:
         if before != kind:
             self.account.ignore("rows with more or fewer cells than the header", text)
             return False
-        del cells[width:]
+        cells[:] = [*cells[:width], *[""] * (width - len(cells))]
         return True
 
     @staticmethod
@@ -271,6 +271,8 @@ class CsvLog:
 
 def _count(row: Row, epoch: int | None, reading: _Reading) -> None:
     """Count by epochs in a file whose first countable row has an epoch and no step; never mix the two."""
+    if reading.counts == "step":
+        return
     if reading.counts is None and (row.step is not None or epoch is not None):
         reading.counts = "epoch" if row.step is None else "step"
     if reading.counts == "epoch":
@@ -299,5 +301,8 @@ def recognises(head: bytes, path: Path) -> str:
 
 
 def _counts(layout: Layout, line: str) -> bool:
-    row, epoch = layout.row(split(line, layout.delimiter), careful=True)
-    return (row.step is not None or epoch is not None) and bool(row.values)
+    cells = split(line, layout.delimiter)
+    if len(cells) != len(layout.names):
+        return False
+    row = layout.row(cells, careful=True)
+    return bool(row.values) and (row.step is not None or layout.whole(cells, layout.epoch) is not None)
