@@ -20,6 +20,7 @@ _KILLED = re.compile(
     r"|(?:Segmentation fault|Aborted|Bus error|Floating point exception)(?: \(core dumped\))?"
     r"|slurmstepd: error: .{0,200}(?:oom|OOM|CANCELLED|killed).*"
 )
+_KILLS = ("Killed", "Segmentation fault", "Aborted", "Bus error", "Terminated", "Floating point", "slurmstepd")
 _LONGEST = 8000
 _MOST_LINES = 400
 _TOLD = 16
@@ -41,7 +42,7 @@ class Failures:
             return True
         if self.state.get("lines"):
             return self._continue(text, offset)
-        if text[:1] in "[KSABFs/" and _KILLED.fullmatch(text):
+        if any(word in text for word in _KILLS) and _KILLED.fullmatch(text):
             self._tell(text, "", offset, [])
             return True
         if "Error: " in text[:120] or "Exception: " in text[:120]:

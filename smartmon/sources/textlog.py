@@ -124,7 +124,8 @@ class TextLog:
         if lines.lines:
             reading.last = written(lines.lines[-1][1][:200].decode("utf-8", "replace"))
         since = (last.get("since") or now) if speaker.waits else None
-        if since is not None and now - since > _WAIT:
+        idle = not lines.more and now - lines.mtime > _WAIT
+        if since is not None and (now - since > _WAIT or idle):
             for logged in speaker.dialect.flush():
                 self._add(logged, reading, failures, speaker)
             since = None
@@ -183,6 +184,8 @@ class _Speaker:
         self._hits, self._rival, self._rivals = int(last.get("hits") or 0), str(last.get("rival") or ""), 0
         self._rivals = int(last.get("rivals") or 0)
         self.step = int(last.get("step") or 0)
+        self._before = str(last.get("before") or "")
+        """Keras names the epoch on the line before its first bar."""
         state = dict(last.get("state") or {})
         self.dialect: Dialect = Pattern(state, patterns) if patterns else DIALECTS.get(self._key, HuggingFace)(state)
 
@@ -200,6 +203,9 @@ class _Speaker:
         """Return the records that a line completes, in the dialect that it makes the file's."""
         if self._key == "pattern":
             return self.dialect.line(text, end)
+        guess = self._key == Generic.key and self._hits < _PROVEN
+        if guess and (told := told_by(text)) not in ("", self._key):
+            self._become(told)
         if self._key and (found := self.dialect.line(text, end)):
             self._hits, self._rivals = min(_PROVEN, self._hits + 1), 0
             return found
@@ -207,6 +213,7 @@ class _Speaker:
         if not told:
             if isinstance(self.dialect, HuggingFace) and not self._key:
                 self.dialect.listen(text)
+                self._before = text[:80] if Keras.header.match(text) else ""
             return []
         self._rivals = self._rivals + 1 if told == self._rival else 1
         self._rival = told
@@ -224,12 +231,15 @@ class _Speaker:
             "rivals": self._rivals,
             "state": self.dialect.state,
             "step": self.step,
+            "before": self._before,
         }
 
     def _become(self, key: str) -> None:
         if self._key or key != HuggingFace.key:
             self.dialect = DIALECTS[key]()
-        self._key, self._hits, self._rival, self._rivals = key, 1, "", 0
+        if self._before:
+            self.dialect.line(self._before, 0)
+        self._key, self._hits, self._rival, self._rivals, self._before = key, 1, "", 0, ""
 
 
 def recognises(head: bytes, path: Path) -> str:
@@ -253,7 +263,7 @@ def recognises(head: bytes, path: Path) -> str:
             if hits[key] >= _ENOUGH:
                 break
     for key, count in hits.most_common(1):
-        doubtful = key in (Generic.key, Tqdm.key, Keras.key)
+        doubtful = key in (Generic.key, Tqdm.key)
         if count >= (3 if doubtful else 1) and (not doubtful or len(steps[key]) > 1):
             least = "at least " if count >= _ENOUGH else ""
             return f"{least}{count} of its lines are {_in_words(key)}"

@@ -29,7 +29,7 @@ DIALECTS: dict[str, type[Dialect]] = {dialect.key: dialect for dialect in _ALL}
 """What the cursor calls a dialect -> its class; the careful fallback last."""
 
 _LONGEST = 8000
-_HINTS = ("loss", "reward", "perplexity", "ppl", "nll", "bpb", " - ", "tel:", "trl:", "pass@", "core metric")
+_HINTS = ("loss", "reward", "perplexity", "ppl", "nll", "bpb", "tel:", "trl:", " - ", "pass@", "core metric", "iterat")
 
 
 def hinted(text: str) -> bool:

@@ -63,13 +63,13 @@ class Keras(Dialect):
     key = "keras"
     name = "Keras"
     hit = re.compile(rf"^(\d+)/(\d+) (?:\[[=>.]+\]|[━\u2500-\u259f ]+|-) .*\bloss: {NUMBER}")
-    _header = re.compile(r"^Epoch (\d+)/(\d+)$")
+    header = re.compile(r"^Epoch (\d+)/(\d+)$")
     _pair = re.compile(rf"([A-Za-z_][\w/]*): ({NUMBER})")
 
     def parse(self, text: str) -> Record | None:
         """Return the record of an epoch's last line."""
         text = text.replace("\x08", "")
-        header = self._header.match(text)
+        header = self.header.match(text)
         if header is not None:
             self.state |= {"epoch": int(header[1]), "epochs": int(header[2])}
             return None

@@ -2,8 +2,8 @@
 
 The dict has no step. The bar that follows it is exact, for `tqdm.write` draws it anew; the one before may lag a few
 steps behind. So a dict waits for the bar after it, if there are bars at all. Several dicts without a bar between them
-mean that stdout goes through a buffer and the bar does not: they are then spread, by their epochs, over the steps
-between the last known one and the bar.
+mean that stdout goes through a buffer and the bar does not: they are then spread evenly over the steps between the
+last known one and the bar.
 
 What this gets wrong: steps of buffered output, by up to one logging interval; bars whose total is that of the
 evaluation.
@@ -33,7 +33,7 @@ class HuggingFace(Dialect):
     key = "huggingface"
     name = "Hugging Face Trainer"
     hit = re.compile(
-        r"\{'(?=[^{}]*'epoch': )(?=[^{}]*'(?:[\w/]*loss|reward|learning_rate)': )(?![^{}]*'train_runtime')[^{}]*\}"
+        r"\{(?=[^{}]*'epoch': )(?=[^{}]*'(?:[\w/]*loss|reward|learning_rate)': )(?![^{}]*'train_runtime')[^{}]*\}"
     )
 
     def line(self, text: str, end: int) -> list[Logged]:
@@ -88,7 +88,7 @@ class HuggingFace(Dialect):
         if main is not None and total != main:
             self.state["other"] = [step, total]
             return []
-        self.state |= {"bar": [step, total], "moved": True, "other": None}
+        self.state |= {"bar": [step, total], "drawn": True, "other": None, "doubt": 0}
         return list(self._settle(step)) if self.state.get("held") else []
 
     def _dict(self, text: str, end: int, at: Written | None) -> list[Logged]:
@@ -97,29 +97,36 @@ class HuggingFace(Dialect):
             return []
         state = self.state
         held = state.setdefault("held", [])
-        if "loss" in record and not held and (other := state.get("other")):
-            # The bar that moved since is not the one we took for the run's: another run, or we guessed wrongly.
-            if not state.get("moved"):
-                state |= {"bar": other, "moved": True}
-            state["other"] = None
         if "loss" in record and state.get("bar"):
-            state["main"] = state["bar"][1]
+            self._choose_bar()
         if any(key in record for key in _STEP_KEYS):
             return [Logged(record, end, at)]
-        if state.get("bar") and (held or state.get("moved")):
+        if state.get("bar") and (held or state.get("drawn")):
             held.append([text, end, at and [at.at, at.zoned]])
-            if len(held) < _HELD and sum(len(each[0]) for each in held) < _HELD_CHARS:
+            over = "train_runtime" in record  # no bar moves after that
+            if not over and len(held) < _HELD and sum(len(each[0]) for each in held) < _HELD_CHARS:
                 return []
             return list(self._settle(None))
         return [Logged(self._placed(record, self._unbarred(record)), end, at)]
 
+    def _choose_bar(self) -> None:
+        """Take the last bar before the first training dict for the run's; another once only that one is drawn."""
+        state = self.state
+        state["main"] = state["bar"][1]
+        if other := state.get("other"):
+            state["doubt"] = int(state.get("doubt") or 0) + 1
+            if state["doubt"] > 1:
+                state |= {"bar": other, "main": other[1], "other": None, "doubt": 0, "drawn": True}
+
     def _settle(self, bar: int | None) -> Iterator[Logged]:
         """Give steps to the dicts that waited, now that the bar has been drawn again."""
         held, state = self.state.get("held") or [], self.state
-        state |= {"held": [], "moved": False}
+        if not held:
+            return
+        state |= {"held": [], "drawn": bar is not None}
         records = [record_of(text) or {} for text, _, _ in held]
         step = state["bar"][0] if bar is None and state.get("bar") else bar or 0
-        steps = [step] if len(held) == 1 else spread(records, step, _anchor(state, step), _pace(state))
+        steps = [step] if len(held) == 1 else spread(records, int(state.get("step") or 0), step)
         for record, found, (_, end, at) in zip(records, steps, held):
             yield Logged(self._placed(record, found), end, Written(*at) if at else None)
 
@@ -157,26 +164,22 @@ def record_of(text: str) -> Record | None:
     return record if usual or ("epoch" in record and any(key.startswith("eval_") for key in record)) else None
 
 
-def spread(records: list[Record], step: int, anchor: tuple[int, float], pace: float | None) -> list[int]:
-    """Return steps for records that were printed together, in order, the last one at `step`."""
-    start, begin = anchor
-    epochs = [epoch if isinstance(epoch := record.get("epoch"), float) else None for record in records]
-    if pace and None not in epochs:
-        return [round(epoch * pace) for epoch in epochs if epoch is not None]
-    final = next((epoch for epoch in reversed(epochs) if epoch is not None), begin)
-    steps = []
-    for index, epoch in enumerate(epochs):
-        share = (index + 1) / len(records)
-        if epoch is not None and final > begin:
-            share = min(1.0, max(0.0, (epoch - begin) / (final - begin)))
-        steps.append(start + round((step - start) * share))
+def spread(records: list[Record], last: int, step: int) -> list[int]:
+    """Return the steps of records that were printed together while the bar went from `last` to `step`.
+
+    Training is logged at even steps, and the bar may have gone on since the last of them: whole intervals are counted
+    from `last`, and what remains is left for the next time. An evaluation is of the step of the training before it.
+    """
+    start = last if last <= step else 0
+    total = sum("loss" in record for record in records)
+    interval = (step - start) // max(1, total)
+    steps, done = [], 0
+    for record in records:
+        done += "loss" in record
+        steps.append(start + (done * interval or (step - start) * done // max(1, total)))
+    if "train_runtime" in records[-1]:
+        steps[-1] = step
     return steps
-
-
-def _anchor(state: State, step: int) -> tuple[int, float]:
-    """Return the last step that was given, and its epoch; the beginning where the bar stands before it."""
-    last, epoch = int(state.get("step") or 0), state.get("epoch")
-    return (last, float(epoch)) if last <= step and epoch is not None else (0, 0.0)
 
 
 def _pace(state: State) -> float | None:

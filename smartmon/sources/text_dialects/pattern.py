@@ -1,8 +1,8 @@
 """Anyone's lines, by regular expressions of their own: the names of the groups are the keys of the metrics.
 
 Python cannot interrupt an expression at work, and some take for ever on a line that nearly matches. Three bounds stand
-before that: a repetition within a repetition is refused, a long line is first tried on its beginning, and what all of
-it took is counted in time of the processor.
+before that: what makes that time exponential is refused, each line is tried on growing beginnings, and what all of it
+took is counted in time of the processor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from smartmon.sources.text_dialects.base import Dialect, Logged, Record, State, 
 LONGEST_LINE = 4000
 """Characters of a line that patterns look at."""
 LONGEST_PATTERN = 1000
-_TRIED, _TRIED_SECONDS = 256, 0.02
+_TRIED, _TRIED_SECONDS = 16, 0.02
+"""The first beginning of a line that is tried, and the time that none may take: each is twice as long as the last."""
 _SECONDS = 2.0
 """Time of the processor that one read may spend in patterns; ordinary ones take a hundredth of it."""
 _ATOM = r"(?:\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.)"
@@ -37,9 +38,10 @@ def check_pattern(text: str) -> str:
         raise ValueError(f"is no regular expression: {error}") from None
     if not compiled.groupindex:
         raise ValueError(r"has no named group; name what is to be read: step (?P<step>\d+) loss (?P<loss>\S+)")
-    if repeated := _repeated_repetition(text):
+    if group := _ambiguous_repetition(text):
         raise ValueError(
-            f"repeats what already repeats ({repeated}), which can take for ever on a line; repeat it once"
+            f"repeats a group that holds a repetition or a choice itself, {group}, which can take for ever on a line; "
+            "write .* or a set such as [ab]+ there"
         )
     return text
 
@@ -74,10 +76,12 @@ class Pattern(Dialect):
     def _search(self, pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
         begun = time.thread_time()
         try:
-            if len(text) > _TRIED:
-                pattern.search(text, 0, _TRIED)
+            tried = _TRIED
+            while tried < len(text):
+                pattern.search(text, 0, tried)
                 if time.thread_time() - begun > _TRIED_SECONDS:
                     raise TooSlow
+                tried *= 2
             return pattern.search(text)
         finally:
             self._spent += time.thread_time() - begun
@@ -112,21 +116,26 @@ def _is_step(name: str) -> bool:
     return known is not None and known.name == "step"
 
 
-def _repeated_repetition(text: str) -> str:
-    """Return the group of a pattern that is repeated without bound and repeats something without bound itself."""
+def _ambiguous_repetition(text: str) -> str:
+    """Return the group of a pattern that is repeated without end and can match one text in several ways, if any.
+
+    Such a group takes time that doubles with each character. One that holds no repetition, option or alternative of
+    its own does not; telling the harmless ones of the others is not worth it.
+    """
     stack: list[tuple[int, bool]] = []
-    tokens = [(token[0], token.start()) for token in re.finditer(_ATOM, text, re.DOTALL)]
-    for index, (token, at) in enumerate(tokens):
-        follows = text[at + len(token) :]
-        endless = re.match(r"[*+](?!\+)|\{\d*,\}|\{\d*,\d{3,}\}", follows) is not None
-        if token == "(":  # noqa: S105 - a bracket, no password
-            stack.append((at, False))
-        elif token == ")" and stack:  # noqa: S105
+    before = ""
+    for token in re.finditer(_ATOM, text, re.DOTALL):
+        char, follows = token[0], text[token.end() :]
+        endless = re.match(r"[*+]|\{\d*,(?:\d\d+)?\}", follows) is not None
+        varies = char == "|" or (char != "(" and re.match(r"[*+?]|\{\d", follows) is not None)
+        if char == "(":
+            stack.append((token.start(), False))
+        elif char == ")" and stack:
             begin, inside = stack.pop()
             if inside and endless:
-                return text[begin : at + 2][:60]
-            if stack and (inside or endless):
-                stack[-1] = (stack[-1][0], True)
-        elif endless and stack and not (token == "?" and index and tokens[index - 1][0] == "("):  # noqa: S105
+                return text[begin : token.end() + 1][:60]
+            varies = varies or inside
+        if stack and varies and not (char == "?" and before == "("):
             stack[-1] = (stack[-1][0], True)
+        before = char
     return ""
