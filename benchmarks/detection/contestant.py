@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import smartmon
 from benchmarks.detection.curves import Alarm, Curve
 
 RANK = {"info": 0, "warning": 1, "critical": 2}
@@ -41,7 +42,7 @@ def replay(curves: list[Curve], options: list[str]) -> dict[str, dict[str, Any]]
     # Nobody's own settings: the defaults are what is judged.
     env = {name: value for name, value in os.environ.items() if not name.startswith("SMARTMON_")}
     with tempfile.TemporaryDirectory() as home:
-        env |= {"XDG_CONFIG_HOME": home, "PYTHONPATH": str(Path(__file__).parents[2])}
+        env |= {"XDG_CONFIG_HOME": home, "PYTHONPATH": str(Path(smartmon.__file__).parents[1])}
         command = [sys.executable, "-m", "smartmon", "replay", "--json", *options]
         command += [str(curve.path) for curve in curves]
         done = subprocess.run(command, capture_output=True, cwd=home, env=env, text=True, check=False)

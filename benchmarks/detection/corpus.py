@@ -16,6 +16,8 @@ UNSCORED = ("restart", "plateau")
 """Labelled, but no reason to wake anybody: alarms about them are neither right nor wrong."""
 FEW = 5
 """Points that every label is given."""
+RESTART = 20
+"""Points after a restart that are not scored: the first ones of the new run are as unlike the old run's as can be."""
 EVAL_WORDS = ("eval", "val", "map50", "test")
 
 
@@ -57,6 +59,11 @@ class Entry:
     def id(self) -> str:
         """The name that manifest and labels share."""
         return str(self.facts["id"])
+
+    @property
+    def twin(self) -> bool:
+        """Whether another file tells the same run: it would count twice."""
+        return "twin_of" in self.facts
 
     @property
     def split(self) -> str:
@@ -127,13 +134,13 @@ def _add(curve: Curve, main: str, label: dict[str, Any]) -> None:
     start, end = _points(curve, metric, main, label)
     # In time means while it lasts, and a few points are given to what is over at once.
     tolerance = min(TOLERANCE.get(label["kind"], FEW), max(end - start, FEW))
+    tolerance = RESTART if label["kind"] == "restart" else tolerance
     event = curve.event(
         label["kind"], metric, start, end, tolerance=tolerance, families=families or {"loss"}, note=label["note"]
     )
     if label["severity"] == "clear" and label["kind"] not in UNSCORED:
         curve.events.append(event)
     elif label["kind"] == "restart":
-        # Everything that begins anew there: the first points of the new run are as unlike the old one.
         curve.spans.append(Span(event.first, event.until))
     else:
         curve.spans.append(Span(event.first, event.end))

@@ -115,7 +115,7 @@ class Curve:
                 found.setdefault(metric, []).append(index)
         return found
 
-    @property
+    @cached_property
     def points(self) -> int:
         """How many judged points of the main metric there are, without those not scored: false alarms are per these."""
         places = self.places.get(self.loss) or range(len(self.rows))

@@ -29,7 +29,7 @@ def _real(split: str) -> list[Task]:
     ids: list[str] = []
     size = 0
     for entry in corpus.entries(root) if root else ():
-        if entry.split != split:
+        if entry.split != split or entry.twin:
             continue
         if ids and size + entry.facts["n_points"] > TASK_POINTS:
             tasks.append(Task(f"{split} {ids[0]}", "", work.real, (tuple(ids),)))
@@ -51,7 +51,7 @@ def bases() -> list[Entry]:
     for entry in corpus.entries(root) if root else ():
         facts = entry.facts
         loss = corpus.canonical(facts["main_metric"]) == "loss"
-        if entry.label["scored"] != "quiet" or not loss or facts["n_points"] < SHORTEST or "twin_of" in facts:
+        if entry.label["scored"] != "quiet" or not loss or facts["n_points"] < SHORTEST or entry.twin:
             continue
         taken[facts["repo"]] = taken.get(facts["repo"], 0) + 1
         if taken[facts["repo"]] <= BASES_OF_A_SOURCE:

@@ -18,15 +18,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from itertools import starmap
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).parent]
+ROOT = Path(__file__).parents[2]
+# What is judged is a copy made now: who edits the detectors while this runs changes nothing, and breaks nothing.
+FROZEN = tempfile.TemporaryDirectory(prefix="smartmon-judged-")
+shutil.copytree(ROOT / "smartmon", Path(FROZEN.name) / "smartmon", ignore=shutil.ignore_patterns("__pycache__"))
+sys.path[:] = [FROZEN.name, str(ROOT), *(entry for entry in sys.path if Path(entry or ".") != Path(__file__).parent)]
 
 from benchmarks.detection import corpus, look, report  # noqa: E402  (this file is also run as a script)
 from benchmarks.detection.plan import PARTS, plan  # noqa: E402

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from benchmarks.detection import inject, roster, scores, synthetic
 from benchmarks.detection.matching import Outcome
 from benchmarks.detection.scores import Score
-from benchmarks.detection.work import SMARTMON
+from benchmarks.detection.work import SMARTMON, SWEPT_NOISE
 
 LOSS_SHAPES = tuple(shape.name for shape in inject.SHAPES if shape.families == inject.LOSS)
 CONTROLS = tuple(shape.name for shape in inject.SHAPES if not shape.families)
@@ -141,7 +141,7 @@ def operating(outcomes: list[Outcome]) -> str:
     """Return recall against false alarms as the main threshold of some peers varies."""
     injections = [outcome for outcome in outcomes if outcome.section == "injected"]
     logs = [outcome for outcome in outcomes if outcome.section == "corpus"]
-    steady = [outcome for outcome in outcomes if outcome.shape == "Gauss 0.2"]
+    steady = [outcome for outcome in outcomes if outcome.shape == SWEPT_NOISE]
     rows = []
     for name in (SMARTMON, *(peer.name for peer in roster.SWEEP)):
         if any(outcome.system == name for outcome in outcomes):
@@ -151,11 +151,24 @@ def operating(outcomes: list[Outcome]) -> str:
     return markdown(["system", "macro of the 8 injected", "raw FA/10k, real logs", "raw FA/10k, noise 0.2"], rows)
 
 
-def missed(outcomes: list[Outcome], keep: Callable[[Outcome], bool] = lambda _: True) -> str:
+def counted(outcomes: list[Outcome]) -> str:
+    """Return smartmon's misses and false alarms on made curves, counted by what they are made of."""
+    found: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.system == SMARTMON:
+            whats = [f"missed {one.kind}" for one in outcome.misses]
+            whats += [f"false {one.kind} ({one.severity}) in {outcome.shape}" for one in outcome.false]
+            for what in whats:
+                found.setdefault(what, []).append(outcome.id)
+    lines = [f"- {what}: {len(ids)}, in {len(set(ids))} curves, first `{ids[0]}`" for what, ids in found.items()]
+    return "\n".join(lines) or "Nothing missed, no false alarm."
+
+
+def missed(outcomes: list[Outcome]) -> str:
     """Return every missed event and every false alarm of smartmon, one a line."""
     lines = []
     for outcome in outcomes:
-        if outcome.system == SMARTMON and keep(outcome):
+        if outcome.system == SMARTMON:
             where = f"`{outcome.id}`" + (f" ({outcome.source})" if outcome.section == "corpus" else "")
             lines += [f"- missed {one.kind}: {where} at step {one.step}: {one.note}" for one in outcome.misses]
             lines += [

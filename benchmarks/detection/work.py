@@ -12,6 +12,7 @@ from benchmarks.detection.curves import Curve, write_jsonl
 from benchmarks.detection.matching import Outcome
 
 SMARTMON = "smartmon"
+SWEPT_NOISE = "Gauss 0.2"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ def short_runs() -> list[Curve]:
     return provoked.runs(root) if root else []
 
 
+def _rivals(curve: Curve) -> tuple[roster.Peer, ...]:
+    """Return the peers, with their other thresholds where the table of those looks."""
+    swept = curve.section in ("corpus", "injected") or curve.shape == SWEPT_NOISE
+    return (*roster.PEERS, *(roster.SWEEP if swept else ()))
+
+
 def perform(task: Task, options: tuple[str, ...], with_peers: bool) -> Done:
     """Make a task's curves, run everybody over them, and judge."""
     curves = task.make(*task.arguments)
@@ -68,7 +75,7 @@ def perform(task: Task, options: tuple[str, ...], with_peers: bool) -> Done:
         answer = answers[curve.id]
         told, quiet = contestant.alarms(curve, answer), contestant.infos(curve, answer)
         outcomes.append(matching.match(SMARTMON, curve, told, quiet))
-        for peer in (*roster.PEERS, *roster.SWEEP) if with_peers else ():
+        for peer in _rivals(curve) if with_peers else ():
             outcomes.append(matching.match(peer.name, curve, roster.alarms(peer, curve)))
     asked = task.arguments[0] if task.make is real else ()
     read = {curve.id for curve in curves if curve.id in answers}
