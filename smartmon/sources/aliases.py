@@ -35,10 +35,11 @@ CANONICAL: dict[str, str] = {
     "step": (
         "step | global_step | current_step | current_steps | train/global_step"
         " | trainer/global_step | global_step/max_steps | iteration | iter | iters | _step"
+        " | training/global_step"
     ),
     "timestamp": "timestamp | _timestamp | wall_time | datetime | time",
     "total_steps": "total_steps | max_steps | total_iterations | max_iters",
-    "epoch": "epoch | current_epoch | train/epoch",
+    "epoch": "epoch | current_epoch | train/epoch | training/epoch",
     "loss": (
         "loss | train_loss_step | train/loss_step | train/step_loss | train_loss | train/loss | training_loss"
         " | loss/train | lm_loss | lm loss | epoch_loss"
@@ -65,13 +66,13 @@ CANONICAL: dict[str, str] = {
     ),
     "learning_rate": (
         "learning_rate | lr | train/learning_rate | train/lr | learning rate | lr-adamw | lr-adam | lr-sgd"
-        " | lr/pg0 | x/lr0 | epoch_learning_rate"
+        " | lr/pg0 | x/lr0 | epoch_learning_rate | actor/lr"
     ),
-    "grad_norm": "grad_norm | gradient_norm | train/grad_norm | grad norm",
+    "grad_norm": "grad_norm | gradient_norm | train/grad_norm | grad norm | actor/grad_norm",
     "aux_loss": "aux_loss | router_aux_loss | train/aux_loss",
     "tokens_per_sec": (
         "tokens_per_sec | tokens_per_second | train_tokens_per_second | throughput | tok/sec"
-        " | tokens_per_second_per_gpu | tokens/train_per_sec_per_gpu"
+        " | tokens_per_second_per_gpu | tokens/train_per_sec_per_gpu | perf/throughput"
     ),
     "samples_per_sec": "samples_per_sec | samples_per_second | train_samples_per_second",
     "steps_per_sec": "steps_per_sec | steps_per_second | train_steps_per_second",

@@ -12,7 +12,12 @@ _SIGNS = (
     ("axolotl", re.compile(r"memory/(max_active|max_allocated|device_reserved) \(GiB\)|tokens/train_per_sec_per_gpu")),
     ("torchtune", re.compile("tokens_per_second_per_gpu|peak_memory_(active|alloc|reserved)")),
     ("verl", re.compile(r"(actor|critic|timing_s|perf)/.+")),
-    ("TRL", re.compile(r"(eval_)?(mean_token_accuracy|num_tokens|frac_reward_zero_std|rewards/.+|completions/.+)")),
+    (
+        "TRL",
+        re.compile(
+            r"(eval_)?(mean_token_accuracy|num_tokens|frac_reward_zero_std|mean_reward|rewards/.+|completions/.+)"
+        ),
+    ),
     ("Weights & Biases", re.compile("_step|_runtime")),
     ("smartmon's ancestors", re.compile("steps_per_sec|expert_usage|streaming_ce|eval_perplexity")),
 )

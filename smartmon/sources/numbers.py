@@ -14,6 +14,7 @@ _NONFINITE = {"nan", "inf", "infinity", "-nan", "-inf", "-infinity", "+inf", "+i
 _MEMORY = re.compile(r"([\d.]+(?:e[+-]?\d+)?)\s*([kmgt]i?b|b)?", re.IGNORECASE)
 _MEGABYTES = {"b": 2**-20, "k": 2**-10, "m": 1.0, "g": 1024.0, "t": 2.0**20}
 _DURATION = re.compile(r"(?:(\d{1,6}) days?, )?(\d{1,6}):(\d\d)(?::(\d\d(?:\.\d+)?))?")
+_SPELLED = re.compile(r"(?=\d)(?:(\d{1,6})d ?)?(?:(\d{1,6})h ?)?(?:(\d{1,6})m ?)?(?:(\d{1,6}(?:\.\d+)?)s)?")
 _EARLIEST, _LATEST = 1e8, 4.1e9
 """Moments outside of 1973 to 2099 are no moments but counters."""
 
@@ -73,10 +74,14 @@ def megabytes(value: object) -> float | None:
 
 
 def duration(value: object) -> float | None:
-    """Return the seconds of `0:32:48`, of `9 days, 21:39:23`, or of a bare number."""
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= _LONGEST else None
+    """Return the seconds of `0:32:48`, of `9 days, 21:39:23`, of `1h 2m 3s`, or of a bare number."""
+    text = value.strip() if isinstance(value, str) and len(value) <= _LONGEST else ""
+    match = _DURATION.fullmatch(text)
     if match is None:
-        return number(value)
+        spelled = _SPELLED.fullmatch(text)
+        if spelled is None:
+            return number(value)
+        return sum(float(part or 0) * unit for part, unit in zip(spelled.groups(), (86400, 3600, 60, 1)))
     days, first, second, third = match.groups()
     if third is None:
         return float(int(first) * 60 + int(second))

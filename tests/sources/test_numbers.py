@@ -68,7 +68,17 @@ def test_what_is_no_memory_is_none(value: object):
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("0:32:48", 1968.0), ("9 days, 21:39:23", 855563.0), ("1 day, 0:00:01", 86401.0), ("05:10", 310.0), (12, 12.0)],
+    [
+        ("0:32:48", 1968.0),
+        ("9 days, 21:39:23", 855563.0),
+        ("1 day, 0:00:01", 86401.0),
+        ("05:10", 310.0),
+        (12, 12.0),
+        ("29m 5s", 1745.0),
+        ("1d 2h 3m 4s", 93784.0),
+        ("2h", 7200.0),
+        ("0.5s", 0.5),
+    ],
 )
 def test_durations_are_seconds(value: object, expected: float):
     assert duration(value) == expected
