@@ -42,7 +42,7 @@ CANONICAL: dict[str, str] = {
     "epoch": "epoch | current_epoch | train/epoch | training/epoch",
     "loss": (
         "loss | train_loss_step | train/loss_step | train/step_loss | train_loss | train/loss | training_loss"
-        " | loss/train | lm_loss | lm loss | epoch_loss"
+        " | loss/train | lm_loss | lm loss | epoch_loss | avg_train_loss | avg_loss"
     ),
     "eval_loss": (
         "eval_loss | validation_loss | val_loss | eval/loss | val/loss | valid_loss"

@@ -180,7 +180,7 @@ SAMPLES: dict[str, tuple[str, str, list[tuple[int, dict[str, float]]]]] = {
             (0, {"eval_loss": 10.8258, "train_time": 0.0, "total_steps": 1390.0}),
             (1, {"loss": 10.8258, "train_time": 87786.0}),
             (2, {"train_time": 33.0, "step_avg": 33.13}),
-            (10, {"avg_train_loss": 6.5419, "tokens_seen": 5.83e6}),
+            (10, {"loss": 6.5419, "tokens_seen": 5.83e6}),
         ],
     ),
     "llmc-log": (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
 
 from smartmon.sources.text_dialects.base import Dialect, Record, value
 
@@ -37,7 +36,6 @@ class Verl(Dialect):
     name = "verl"
     hit = re.compile(r"(?:^|[\s\]>)])step:\d+ - [^\s:]+:\S")
     _line = re.compile(r"(?:^|[\s\]>)])step:(\d+) - (.+)")
-    _names: ClassVar = {"actor/lr": "learning_rate", "actor/grad_norm": "grad_norm"}
 
     def parse(self, text: str) -> Record | None:
         """Return the record of a step."""
@@ -50,5 +48,5 @@ class Verl(Dialect):
             name, colon, number = part.strip().rpartition(":")
             amount = value(number) if colon else None
             if amount is not None:
-                record[self._names.get(name, name)] = amount
+                record[name] = amount
         return record if len(record) > 1 else None
