@@ -12,6 +12,7 @@ from typing import Any
 
 import smartmon
 from benchmarks.detection.curves import Alarm, Curve
+from smartmon.incidents import FAMILIES as OWN_FAMILIES
 
 RANK = {"info": 0, "warning": 1, "critical": 2}
 
@@ -35,6 +36,7 @@ FAMILY = {
     "grad_vanish": "grad",
     "lr_jump": "lr",
 }
+"""Kind -> what it is right about. Who is told what goes by smartmon's own families."""
 
 
 def replay(curves: list[Curve], options: list[str]) -> dict[str, dict[str, Any]]:
@@ -65,25 +67,27 @@ def alarms(curve: Curve, answer: dict[str, Any]) -> list[Alarm]:
         incident = _incident(answer, anomaly)
         if rank == 0 or incident is None:
             continue
-        family = FAMILY.get(anomaly["kind"], anomaly["kind"])
-        until, worst = told.get(family, (-1, 0))
+        kind = anomaly["kind"]
+        group = OWN_FAMILIES.get(kind, kind)
+        until, worst = told.get(group, (-1, 0))
         worst = worst if row <= until else 0
         if rank > worst:
-            sent.append(Alarm(row, _families(family, anomaly), anomaly["kind"], anomaly["severity"], anomaly["metric"]))
-        told[family] = (max(until, ends.get(incident["key"], row), row), max(worst, rank))
+            sent.append(Alarm(row, _families(anomaly), kind, anomaly["severity"], anomaly["metric"]))
+        told[group] = (max(until, ends.get(incident["key"], row), row), max(worst, rank))
     return sent
 
 
 def infos(curve: Curve, answer: dict[str, Any]) -> list[Alarm]:
     """Return what smartmon recorded without telling anybody, best models apart."""
     return [
-        Alarm(row, _families(FAMILY.get(a["kind"], a["kind"]), a), a["kind"], a["severity"], a["metric"])
+        Alarm(row, _families(a), a["kind"], a["severity"], a["metric"])
         for row, a in placed(curve, answer)
         if a["severity"] == "info" and a["kind"] != "best_model"
     ]
 
 
-def _families(family: str, anomaly: dict[str, Any]) -> frozenset[str]:
+def _families(anomaly: dict[str, Any]) -> frozenset[str]:
+    family = FAMILY.get(anomaly["kind"], anomaly["kind"])
     metric = anomaly["metric"].lower()
     about_eval = family == "loss" and (metric.startswith(("eval", "val")) or "accuracy" in metric)
     return frozenset({family, "eval"} if about_eval else {family})

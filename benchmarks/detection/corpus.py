@@ -126,7 +126,7 @@ def _add(curve: Curve, main: str, label: dict[str, Any]) -> None:
     if "accuracy" in metric:
         kinds = tuple(kind for kind in kinds if kind != "collapse")  # of the accuracy: what evaluations are judged by
     families = {family for kind in kinds for family in FAMILIES.get(kind, ())}
-    if any(word in metric.lower() for word in EVAL_WORDS) and families & {"loss", "eval"}:
+    if any(word in metric.lower() for word in EVAL_WORDS) and label["kind"] != "nonfinite":
         families |= {"loss", "eval"}
     if metric == "grad_norm":
         families.add("grad")
