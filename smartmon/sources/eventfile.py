@@ -6,6 +6,7 @@ apart, becomes one row.
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -172,7 +173,7 @@ class EventFile:
                         self.reached = end
                         continue
                     if start == 0:
-                        place.began = event[0]
+                        place.began = event[0] if math.isfinite(event[0]) else 0.0
                     self.reached = end
                     yield start, *event
         except Damaged as damage:

@@ -184,7 +184,7 @@ def _value(data: bytes, event: Event) -> None:
         elif isinstance(value, int):
             continue
         elif number == 1:
-            tag = value.decode("utf-8", "surrogateescape")
+            tag = value.decode("utf-8", "backslashreplace")
         elif number == 8:
             tensor = value
         elif number == 9:

@@ -41,7 +41,7 @@ class TensorBoard:
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
         self.account = Account("TensorBoard")
-        self._name = shown(spec.id)
+        self._name = shown(spec.path.name)
         self._decoder = Decoder()
         self._naming: Naming | None = None
         self._listed: tuple[tuple[int, ...], bool, list[Path]] = ((), False, [])
@@ -83,7 +83,7 @@ class TensorBoard:
         """Return the episode of a file that cannot be read, and all notes; look again while something is open."""
         self._pending = merge.held
         if not merge.problem:
-            note = trouble.recover(last, merge.now, kind="warning", what=self._name)
+            note = trouble.recover(last, merge.now, kind="warning", what="TensorBoard's event file")
             return None, [*merge.notes, note] if note else merge.notes
         episode, note = trouble.worsen(last, merge.problem, merge.now, kind="warning", what="TensorBoard's")
         self._pending = self._pending or not episode["noted"]
