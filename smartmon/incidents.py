@@ -20,6 +20,7 @@ FAMILIES = {
     "nonfinite": "nonfinite",
     "accuracy_drop": "eval",
     "overfit": "eval",
+    "resume_regression": "resume",
     "stalled": "stall",
     "crashed": "crash",
 }

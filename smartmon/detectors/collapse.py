@@ -118,7 +118,7 @@ class Collapsed(Detector):
         if self.since < RECENT // 2 or len(self.losses) < RECENT + 3:
             return ()
         now, before = stats.median(self.losses[-RECENT:]), stats.median(self.losses[:-RECENT])
-        if now >= limit or before < 10 * now or now > self.floor / 2:
+        if now >= limit or before < 10 * now or self.floor < BACK * limit:
             text = "low, but it came there by and by, or was there before"
             moment.said(self.kind, "loss", None, text, expected=self.start, limit=limit)
             return ()

@@ -17,6 +17,7 @@ from smartmon.detectors.disk_full_soon import Room
 from smartmon.detectors.gpu_hot import Heat
 from smartmon.detectors.memory_low import Memory
 from smartmon.detectors.overfit import Overfitting
+from smartmon.detectors.resume_regression import Regression
 from smartmon.params import Params
 
 GROUP = "smartmon.detectors"
@@ -27,6 +28,7 @@ PANEL: tuple[type[Detector], ...] = (
     Heat,
     Overfitting,
     Collapsed,
+    Regression,
 )
 """Ours, in the order in which they are asked."""
 

@@ -27,6 +27,7 @@ from smartmon.detectors.loss_spike import LossSpike
 from smartmon.detectors.memory_low import MemoryLow
 from smartmon.detectors.nonfinite import NonFinite
 from smartmon.detectors.overfit import Overfit
+from smartmon.detectors.resume_regression import ResumeRegression
 from smartmon.detectors.stalled import Stalled
 from smartmon.params import Duration, Params
 
@@ -43,6 +44,9 @@ class Detectors(Params):
     crashed: Crashed = Field(Crashed(), description="The run says that it died, or keeps starting over.")
     collapse: Collapse = Field(
         Collapse(), description="A loss that drops to about 0, or rewards that teach nothing any more."
+    )
+    resume_regression: ResumeRegression = Field(
+        ResumeRegression(), description="A loss that is worse after a resume than it was at the same steps."
     )
     overfit: Overfit = Field(Overfit(), description="An evaluation loss that gets worse while training gets better.")
     disk_full_soon: DiskFullSoon = Field(DiskFullSoon(), description="The trainer's disk is full, or soon will be.")
