@@ -217,7 +217,7 @@ class _Speaker:
             return []
         self._rivals = self._rivals + 1 if told == self._rival else 1
         self._rival = told
-        if self._key and self._rivals < min(_PROVEN, self._hits + 1):
+        if self._key and self._rivals < self._hits:
             return []
         self._become(told)
         return self.dialect.line(text, end)

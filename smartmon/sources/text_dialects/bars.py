@@ -16,8 +16,8 @@ class Tqdm(Dialect):
 
     key = "tqdm"
     name = "progress bars (tqdm)"
-    hit = re.compile(r"\d(?:/\d+|it) \[[^\]]{0,500}loss[\w/]*=[^\]]{0,500}\]")
-    _bar = re.compile(r"(\d+)(?:/(\d+)|it) \[([^\]]*)\]")
+    hit = re.compile(r"\d(?:/\d{1,15}|it) \[[^\]]{0,500}loss[\w/]*=[^\]]{0,500}\]")
+    _bar = re.compile(r"(\d{1,15})(?:/(\d{1,15})|it) \[([^\]]{0,1000})\]")
     _pair = re.compile(r"([A-Za-z][\w/.()% -]*)=([^\s,\]]+)")
     _rate = re.compile(r"([\d.]+)(it/s|s/it)")
     _epoch = re.compile(r"\bepoch[ :=\[(]*(\d+)", re.IGNORECASE)
