@@ -87,7 +87,7 @@ def tensorboard(folder: Path, scalars: int) -> None:
 
 def events(steps: int) -> Iterator[bytes]:
     """Yield the records of an event file with one scalar each, as torch writes them."""
-    from smartmon.sources.tfrecord import masked_crc  # noqa: PLC0415 - of the reader that is measured
+    from smartmon.sources.tfrecord import masked_crc
 
     def record(data: bytes) -> bytes:
         length = struct.pack("<Q", len(data))

@@ -14,19 +14,20 @@ _SIGNS = (
     ("verl", re.compile(r"(actor|critic|timing_s|perf)/.+")),
     (
         "TRL",
-        re.compile(
-            r"(eval_)?(mean_token_accuracy|num_tokens|frac_reward_zero_std|mean_reward|rewards/.+|completions/.+)"
-        ),
+        re.compile(r"(eval_)?(mean_token_accuracy|num_tokens|frac_reward_zero_std|rewards/.+|completions/.+)"),
     ),
     ("Weights & Biases", re.compile("_step|_runtime")),
-    ("smartmon's ancestors", re.compile("steps_per_sec|expert_usage|streaming_ce|eval_perplexity")),
+    ("smartmon", re.compile("steps_per_sec|expert_usage|streaming_ce|eval_perplexity")),
 )
 """Name -> a key that gives it away, the surest first."""
-_HUGGING_FACE = (
-    {"loss", "learning_rate", "epoch"},
-    {"eval_runtime", "epoch"},
-    {"train_runtime", "train_loss"},
+_TOGETHER = (
+    ("TRL", {"mean_reward", "max_reward", "min_reward"}),
+    ("TRL", {"eval_mean_reward", "eval_max_reward", "eval_min_reward"}),
+    ("Hugging Face", {"loss", "learning_rate", "epoch"}),
+    ("Hugging Face", {"eval_runtime", "epoch"}),
+    ("Hugging Face", {"train_runtime", "train_loss"}),
 )
+"""Name -> keys that many use, but no other all of them."""
 
 
 def dialect(record: Mapping[str, Any]) -> str:
@@ -38,4 +39,4 @@ def dialect(record: Mapping[str, Any]) -> str:
     for name, sign in _SIGNS:
         if any(sign.fullmatch(key) for key in record):
             return name
-    return "Hugging Face" if any(keys <= record.keys() for keys in _HUGGING_FACE) else ""
+    return next((name for name, keys in _TOGETHER if keys <= record.keys()), "")

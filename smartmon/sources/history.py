@@ -31,6 +31,7 @@ _STEPS = re.compile(r"(.*?)_?(?:steps?|iters?|iterations?)")
 _EXAMPLE = {"input": "prompt", "output": "model_output", "expected": "golden", "accuracy": "accuracy"}
 """Field of a sample -> what the status file calls it in its `recent_examples`."""
 _EXAMPLES = 5
+NAMES = ("metrics_history.json", "text_samples.json")
 _MAX_SERIES = 16
 _RACY = 0.05
 """Seconds within which a second write may leave the same mtime, size and inode behind."""
@@ -55,7 +56,7 @@ class History:
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
         self._rows = RowReader()
-        self._account = Account("smartmon's ancestors")
+        self._account = Account("smartmon" if spec.path.name in NAMES else "")
         self._looks = itertools.count()
         self._pending = False
 
@@ -142,6 +143,7 @@ class History:
                 continue
             timed = own is not None or (seen and new is rows[-1][0])
             observations += row.observations(self.spec, at, timed)
+        self._rows.kept(row for _new, row in rows)
         self._account.rows += len(observations) + len(samples)
         return observations, report
 
@@ -250,6 +252,6 @@ def recognises(head: bytes, path: Path) -> str:
     lists = [key for key, opening in keys if opening == b"["]
     if any(map(_counts, lists)) and len(lists) > 1:
         return "it is an object of columns with the steps in one, as metrics_history.json is"
-    if path.name in ("metrics_history.json", "text_samples.json") and text[:1] == b"{":
+    if path.name in NAMES and text[:1] == b"{":
         return "it is named as a history, and holds an object"
     return ""

@@ -107,6 +107,7 @@ class JsonLines:
         clock = self._clock(reading, lines, last)
         observations, at = self._dated(reading, lines, last, clock)
         self._account.rows += len(reading.rows)
+        self._rows.kept(row for _end, row in reading.rows)
         reached = last | {"counts": reading.counts, "at": at, "bad": int(last.get("bad", 0)) + reading.bad}
         notes = [*lines.notes, *self._notes(reading, last, lines.start)]
         if (note := clock.note(self._name)) is not None:
@@ -151,7 +152,9 @@ class JsonLines:
         record = lifted(record, self._paths)
         row = self._rows.read(record)
         measured = is_point(record, row)
-        if (not measured or row.step is None) and any(type(value) is dict for value in record.values()):
+        # verl keeps its metrics in `data` always; others may keep only details in objects beside them.
+        deep = not measured or row.step is None or "data" in record
+        if deep and any(type(value) is dict for value in record.values()):
             record = flat(record)
             row = self._rows.read(record)
             measured = is_point(record, row)

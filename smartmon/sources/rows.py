@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,7 @@ class RowReader:
         self._aliases = {key: _meant(name) for key, name in (keys or {}).items()}
         self._names = 0
         self._texts: dict[str, str] = {}
+        self._kept: set[str] = set()
         self._plans: dict[tuple[str, ...], _Plan | None] = {}
         self.full = False
         """Whether names had to be left out because there were too many."""
@@ -135,11 +136,16 @@ class RowReader:
         row.nulls = [name for name in row.nulls if name not in row.values]
         return row
 
+    def kept(self, rows: Iterable[Row]) -> None:
+        """Learn which rows became observations: a row of settings names much that is no metric."""
+        for row in rows:
+            self._kept.update(row.values)
+            self._kept.update(row.nulls)
+
     def accounted(self, account: Account) -> Account:
         """Fill in which keys became which metrics, and which were no numbers."""
-        left = self._texts.keys()
         for key, known in self._aliases.items():
-            if known.kind is not Kind.SKIP and key not in left:
+            if known.kind in _UNCOUNTED or known.name in self._kept:
                 account.took(key, known.name)
         for key, example in self._texts.items():
             account.ignored.setdefault(f"{key}: no number", (1, example))

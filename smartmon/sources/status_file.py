@@ -11,6 +11,7 @@ from typing import Any
 
 from smartmon.records import Batch, Json, Observation, RunState, StatusReport
 from smartmon.sources import jsontext, trouble
+from smartmon.sources.account import Account
 from smartmon.sources.aliases import TEXTS, known_keys, run_state
 from smartmon.sources.base import SourceSpec, shown, stat_key
 from smartmon.sources.dating import plausible
@@ -42,9 +43,15 @@ class StatusFile:
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
         self._rows = RowReader()
+        self._account = Account("smartmon")
         self._looks = itertools.count()
         self._pending = False
         """Whether the next look must read again even if the file does not seem to have changed."""
+
+    @property
+    def account(self) -> Account:
+        """What was taken and what was left out so far."""
+        return self._rows.accounted(self._account)
 
     def stamp(self) -> tuple[object, ...]:
         """One `stat` call."""
@@ -114,6 +121,7 @@ class StatusFile:
 
     def _observations(self, row: Row, report: StatusReport) -> tuple[Observation, ...]:
         if row.step is None:
+            self._account.ignore("a status without a step")
             return ()
         if row.step == 0:
             if not (row.values or row.nulls):
@@ -122,6 +130,8 @@ class StatusFile:
                 return ()
             # Trainers write zeros before they have anything to say; as a loss it would be the best ever.
             row.values = {k: v for k, v in row.values.items() if v != 0.0 or k not in _PLACEHOLDERS}
+        self._rows.kept((row,))
+        self._account.rows += 1
         return tuple(row.observations(self.spec, report.at, report.timed))
 
 

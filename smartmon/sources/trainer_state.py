@@ -184,6 +184,7 @@ class TrainerState:
                 what = "rows without a step" if row.step is None else "the summary of the run, or a row without values"
                 self._account.ignore(what, str(record))
                 continue
+            self._rows.kept((row,))
             share = (row.step - low) / (high - low) if high > low else 1.0
             at = between(span[0], span[1], share)
             observations += row.observations(self.spec, at, timed=live and record is rows[-1])

@@ -24,7 +24,7 @@ def test_every_real_log_gives_its_main_metric(corpus: Path):
     canonical = {"train/loss": "loss", "train_loss": "loss", "val_loss": "eval_loss"}
     for line in (corpus / "manifest.jsonl").read_text().splitlines():
         entry = json.loads(line)
-        if entry["format"] not in ("hf_trainer_state", "jsonl"):
+        if entry["format"] not in ("hf_trainer_state", "jsonl", "json"):
             continue
         metric = canonical.get(entry["main_metric"], entry["main_metric"])
         rows = read(corpus / entry["file"])

@@ -13,6 +13,7 @@ from smartmon.sources import SourceSpec, open_source, sniff
 
 KEYS = ["step", "current_step", "current_steps", "total_steps", "global_step/max_steps", "epoch", "loss", "timestamp"]
 KEYS += ["status", "accuracy_percent", "accuracy", "gpu_memory", "remaining_time", "time", "data", "expert_usage"]
+KEYS += ["input", "output", "metrics", "rows", "iteration", "val_steps", "val_loss"]
 KEYS += ["log_history", "global_step", "max_steps", "error_type", "traceback", "train_runtime", "prompt"]
 WORDS = ["nan", "37/1000", "1/x", "19.4GB", "1 day, 0:00:01", "2025-11-12T14:30:22", "training", "\ud800\0\n"]
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(WORDS)
@@ -31,6 +32,7 @@ files = st.lists(records.map(lambda record: json.dumps(record).encode()) | st.bi
     [
         ("status", "training_status.json"),
         ("trainer_state", "trainer_state.json"),
+        ("history", "metrics_history.json"),
         ("jsonl", "training_log.jsonl"),
         ("jsonl", "eval_log.jsonl"),
         ("jsonl", "expert_usage_log.jsonl"),

@@ -110,6 +110,19 @@ def test_llama_factory_in_both_generations(tmp_path: Path, reader):
     assert (row.step, row.values["total_steps"], row.values["loss"]) == (3, 9.0, 2.0)
 
 
+def test_a_status_and_a_state_have_accounts_too(tmp_path: Path, reader):
+    (tmp_path / "training_status.json").write_text(json.dumps({"current_step": 1, "loss": 2.0, "prompt": "Why?"}))
+    state = {"log_history": [{"step": 1, "loss": 2.0, "learning_rate": 1e-4}, {"step": 1, "train_runtime": 3.0}]}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state))
+    for kind, name, rows in (("status", "training_status.json", 1), ("trainer_state", "trainer_state.json", 1)):
+        log = reader(tmp_path / name, kind)
+        log.read()
+        assert log.source.account.rows == rows
+        assert log.source.account.metrics["loss"] == "loss"
+    assert log.source.account.dialect == "Hugging Face"
+    assert [what for what in log.source.account.ignored if "summary" in what]
+
+
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path) -> None:
     for name in "abc":
@@ -158,7 +171,7 @@ def test_nested_objects_are_taken_within_bounds(tmp_path: Path, reader):
 
 
 def test_the_account_of_a_log_tells_what_became_of_it(tmp_path: Path, reader):
-    path = write(tmp_path / "trainer_log.jsonl", FACTORY | {"note": "warm-up"}, '{"cut', {"remark": "hello"})
+    path = write(tmp_path / "trainer_log.jsonl", FACTORY | {"note": "warm-up"}, '{"cut', {"remark": "hello", "seed": 4})
     write(path, {"current_steps": 10, "total_steps": 10, "percentage": 100.0})
     log = reader(path)
     log.read()
@@ -166,7 +179,8 @@ def test_the_account_of_a_log_tells_what_became_of_it(tmp_path: Path, reader):
     assert (account.dialect, account.rows) == ("LLaMA-Factory", 1)
     assert (account.metrics["lr"], account.metrics["current_steps"]) == ("learning_rate", "step")
     assert account.ignored["lines that are no JSON object"] == (1, '{"cut')
-    assert account.ignored["rows without a step"] == (1, '{"remark": "hello"}')
+    assert account.ignored["rows without a step"] == (1, '{"remark": "hello", "seed": 4}')
+    assert "seed" not in account.metrics
     assert account.ignored["rows that only count, and the summary of the run"][0] == 1
     assert account.ignored["note: no number"] == (1, "'warm-up'")
     assert log.status.state is RunState.COMPLETED
