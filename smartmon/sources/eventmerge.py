@@ -64,7 +64,7 @@ class Merge:
     def _open(self, stack: ExitStack, paths: list[Path]) -> bool:
         """Open the files that have something new; return whether there are more of them."""
         for path in paths:
-            name = shown(path.name)
+            name = shown(path.relative_to(self.spec.path) if path != self.spec.path else path.name)
             try:
                 with ExitStack() as attempt:
                     descriptor, found = attempt.enter_context(opened(path, self.spec.root))

@@ -23,6 +23,7 @@ from smartmon.sources.base import SourceSpec, shown, stat_key
 from smartmon.sources.eventfile import places_from
 from smartmon.sources.eventmerge import Merge
 from smartmon.sources.eventproto import BadProto, Decoder
+from smartmon.sources.folders import BOARD_RUN
 from smartmon.sources.naming import Naming
 from smartmon.sources.safe_read import Unreadable
 from smartmon.sources.tfrecord import Damaged, data_length
@@ -36,7 +37,10 @@ _EVALUATIONS = frozenset({"validation", "valid", "val", "eval", "evaluation", "t
 
 
 class TensorBoard:
-    """Reads the event files of one folder, or one of them."""
+    """Reads the event files of one folder, or one of them; with the option `starts` those of all folders in it.
+
+    Hugging Face makes a folder below `runs/` at each start. They are one story only if one source reads them all.
+    """
 
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
@@ -98,27 +102,42 @@ class TensorBoard:
         return self._naming
 
     def _files(self) -> list[Path]:
-        """List the event files, the oldest first; again only when the folder has changed since two looks ago.
+        """List the event files, the oldest first; again only when a folder has changed since two looks ago.
 
         One look is not enough: an entry made in the same tick of the file system's clock leaves the mtime as it was.
         """
-        key = stat_key(self.spec.path)
+        folders = self._folders()
+        key = tuple(itertools.chain.from_iterable(stat_key(folder) for folder in folders))
         if self._listed[0] == key and self._listed[1]:
             return self._listed[2]
         settled = self._listed[0] == key
-        try:
-            with os.scandir(self.spec.path) as entries:
-                names = [entry.name for entry in entries if "tfevents" in entry.name]
-        except NotADirectoryError:
-            return [self.spec.path]
-        except OSError:
-            names = []
-        files = sorted((self.spec.path / name for name in names if _is_event_file(name)), key=_age)[-MAX_FILES:]
-        for name in names if not settled else ():
-            if not _is_event_file(name):
-                self.account.ignore("compressed or unfinished event files", shown(name))
+        found: list[Path] = []
+        for folder in folders:
+            try:
+                with os.scandir(folder) as entries:
+                    found += [folder / entry.name for entry in entries if "tfevents" in entry.name]
+            except NotADirectoryError:
+                return [self.spec.path]
+            except OSError:
+                continue
+        files = sorted((path for path in found if _is_event_file(path.name)), key=_age)[-MAX_FILES:]
+        for path in found if not settled else ():
+            if not _is_event_file(path.name):
+                self.account.ignore("compressed or unfinished event files", shown(path.name))
         self._listed = (key, settled, files)
         return files
+
+    def _folders(self) -> list[Path]:
+        """Return where the files lie: in the folder itself, or in those below it, one for each start of the trainer."""
+        if not self.spec.options.get("starts"):
+            return [self.spec.path]
+        try:
+            with os.scandir(self.spec.path) as entries:
+                starts = (entry for entry in entries if BOARD_RUN.fullmatch(entry.name))
+                names = sorted(entry.name for entry in starts if entry.is_dir(follow_symlinks=False))
+        except OSError:
+            return []
+        return [self.spec.path / name for name in names][:MAX_FILES]
 
 
 _OTHERS = (".gz", ".zst", ".xz", ".bz2", ".zip", ".tmp", ".part", ".profile-empty")

@@ -21,7 +21,7 @@ NAME = "events.out.tfevents.1763000000.host.1.0"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "runs" / "Nov13"
+    path = tmp_path / "runs" / "Nov13_12-00-00_host"
     path.mkdir(parents=True)
     return path
 
@@ -196,6 +196,24 @@ def test_files_of_one_folder_are_merged_by_time_and_a_restart_goes_back(folder: 
     later.unlink()
     assert log.read() == []
     assert log.notes == []
+
+
+def test_the_starts_of_one_run_are_one_story_that_goes_back_and_on(folder: Path, reader):
+    tb.write(folder / NAME, tb.version(T), *(tb.scalar(T + n, n, "train/loss", 0.5) for n in range(10)))
+    log = reader(folder.parent, "tensorboard", starts=True)
+    assert [row.step for row in log.read()] == list(range(10))
+    resumed = folder.parent / "Nov14_12-00-00_host"
+    resumed.mkdir()
+    values = (tb.scalar(T + 90 + n, n, "train/loss", 0.25) for n in range(6, 12))
+    tb.write(resumed / "events.out.tfevents.1763000090.host.1.0", tb.version(T + 90), *values)
+    log.restart()
+    rows = log.read()
+    assert [row.step for row in rows] == list(range(6, 12))
+    assert {row.source for row in rows} == {"runs"}
+    assert set(log.cursor["files"]) == {
+        f"Nov13_12-00-00_host/{NAME}",
+        "Nov14_12-00-00_host/events.out.tfevents.1763000090.host.1.0",
+    }
 
 
 def test_of_two_files_that_write_one_tag_at_once_the_later_is_believed(folder: Path, reader):
