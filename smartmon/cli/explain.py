@@ -36,7 +36,7 @@ def _text(told: Explained) -> Iterator[str]:
     if not told.format:
         yield from _line("", f"cannot be read: {told.why}", indent=2)
         return
-    dialect = f", as {told.dialect} writes it" if told.dialect else ""
+    dialect = f" ({told.dialect})" if told.dialect else ""
     yield from _line("read as", f"{told.format}{dialect}: {told.why}")
     yield from _line("rows", _rows(told))
     if told.status is not None and told.status.word:

@@ -27,6 +27,8 @@ _NAMES = (
 )
 _KNOWN = re.compile("|".join(map(re.escape, _NAMES)))
 _CHECKPOINT = re.compile(r"checkpoint-\d+")
+_SHARDS = re.compile(r"iter_\d{7}|global_step_?\d+|step-\d+")
+"""Checkpoint folders of other trainers: thousands of files, and no run in them."""
 _EVENTS = re.compile(r"events\.out\.tfevents\.(\d{1,12})?.*")
 BOARDS = ("tensorboard", "tb", "tb_logs", "tensorboard_logs")
 """Folders whose own event files belong to the run around them; runs in folders below are runs of their own."""
@@ -128,6 +130,8 @@ class Folders:
                         parts.add(name)
                     elif _CHECKPOINT.fullmatch(name):
                         state = state or entry.is_dir()
+                        continue
+                    elif _SHARDS.fullmatch(name):
                         continue
                     venv = venv or name == "pyvenv.cfg"
                     if name[0] == "." or name in _NEVER or not entry.is_dir(follow_symlinks=False):

@@ -168,10 +168,14 @@ def path_of(state_dir: Path, run: str) -> Path:
 
 
 def spec_for(state_dir: Path, run: str, *, state: bool = True) -> SourceSpec | None:
-    """The source of a run that was pushed; None where it never was. `state`: it may say whether the run is over."""
+    """The source of a run that was pushed; None where it never was. `state`: it may say whether the run is over.
+
+    It ranks as what is printed does: before a trainer's state, which comes once a save and would hold back the NaN of
+    the hours between, and after every log.
+    """
     path = path_of(state_dir, run)
     options = {} if state else {"state": False}
-    return SourceSpec(ID, "push", path, SourceRank.STATUS, options=options) if path.is_file() else None
+    return SourceSpec(ID, "push", path, SourceRank.TEXT, options=options) if path.is_file() else None
 
 
 def with_pushes(found: Sequence[FoundRun], state_dir: Path, bases: Iterable[Path]) -> list[FoundRun]:

@@ -19,7 +19,7 @@ HEAD = 256 << 10
 """How much of a file's beginning is looked at."""
 RANKS = {
     "status": SourceRank.STATUS,
-    "push": SourceRank.STATUS,
+    "push": SourceRank.TEXT,
     "trainer_state": SourceRank.STATE,
     "history": SourceRank.STATE,
     "text": SourceRank.TEXT,

@@ -36,14 +36,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def push(path: Path) -> Reader:
-    return Reader(SourceSpec("push", "push", path, SourceRank.STATUS))
+    return Reader(SourceSpec("push", "push", path, SourceRank.TEXT))
 
 
 def test_a_post_is_understood(path: Path, push: Reader):
     write(path, NOW - 1, loss="2.346", grad_norm=1.2, learning_rate=1e-4, current_step=11, total_steps=100,
           current_epoch=0.1)  # fmt: skip
     (row,) = push.read()
-    assert (row.step, row.at, row.timed, row.rank) == (11, NOW - 1, True, SourceRank.STATUS)
+    assert (row.step, row.at, row.timed, row.rank) == (11, NOW - 1, True, SourceRank.TEXT)
     assert dict(row.values) == {
         **{"loss": 2.346, "grad_norm": 1.2, "learning_rate": 1e-4, "total_steps": 100.0, "epoch": 0.1},
         "eta_seconds": 42.0,
@@ -113,7 +113,7 @@ def test_the_last_post_belongs_to_the_last_step_and_its_means_are_no_points(path
 
 
 def test_it_says_nothing_of_the_state_where_a_status_file_does(path: Path):
-    push = Reader(SourceSpec("push", "push", write(path, current_step=5), SourceRank.STATUS, options={"state": False}))
+    push = Reader(SourceSpec("push", "push", write(path, current_step=5), SourceRank.TEXT, options={"state": False}))
     push.read()
     assert push.status is not None
     assert push.status.state is None
@@ -222,7 +222,7 @@ class TestRuns:
         assert with_pushes([run], tmp_path, [base]) == [run]
         store("old")
         ((spec,),) = [one.sources for one in with_pushes([run], tmp_path, [base])]
-        assert (spec.format, spec.rank, dict(spec.options)) == ("push", SourceRank.STATUS, {})
+        assert (spec.format, spec.rank, dict(spec.options)) == ("push", SourceRank.TEXT, {})
 
     def test_a_status_file_goes_before(self, tmp_path: Path, base: Path, store: Callable[[str], None]):
         status = SourceSpec("status/training_status.json", "status", base / "s.json")
