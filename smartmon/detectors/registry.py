@@ -13,11 +13,18 @@ from typing import Any
 
 from smartmon.detectors.base import Detector
 from smartmon.detectors.collapse import Collapsed
+from smartmon.detectors.dead_expert import DeadExperts
 from smartmon.detectors.disk_full_soon import Room
+from smartmon.detectors.frozen_metric import FrozenMetrics
 from smartmon.detectors.gpu_hot import Heat
+from smartmon.detectors.grad_explosion import GradExplosions
+from smartmon.detectors.grad_vanish import GradVanishes
+from smartmon.detectors.lr_jump import LrJumps
 from smartmon.detectors.memory_low import Memory
 from smartmon.detectors.overfit import Overfitting
+from smartmon.detectors.plateau import Plateaus
 from smartmon.detectors.resume_regression import Regression
+from smartmon.detectors.throughput_drop import ThroughputDrops
 from smartmon.params import Params
 
 GROUP = "smartmon.detectors"
@@ -28,7 +35,14 @@ PANEL: tuple[type[Detector], ...] = (
     Heat,
     Overfitting,
     Collapsed,
+    DeadExperts,
     Regression,
+    GradExplosions,
+    GradVanishes,
+    LrJumps,
+    ThroughputDrops,
+    FrozenMetrics,
+    Plateaus,
 )
 """Ours, in the order in which they are asked."""
 

@@ -77,6 +77,8 @@ class Regression(Detector):
         """0 nothing, 1 info, 2 a warning."""
         self.level = 0.0
         """Where the loss of the earlier attempt was at its end: what a regression has to come back to."""
+        self.origin: int | None = None
+        """The run's first step: one that goes back there begins anew, or counts its steps by epoch."""
 
     def observe(self, moment: Moment) -> Iterable[Outcome]:
         """Learn a loss, and compare it while a resume is on trial."""
@@ -84,6 +86,8 @@ class Regression(Detector):
         if not 0 < loss < math.inf or moment.rewards:
             return ()
         step, u = moment.step, math.log(loss)
+        if self.origin is None:
+            self.origin = step
         if self.steps and step <= self.steps[-1]:
             self.steps.pop()
             self.logs.pop()
@@ -91,7 +95,10 @@ class Regression(Detector):
         self.logs.append(u)
         if len(self.steps) > KEPT:
             self.steps, self.logs = _thinned(self.steps), _thinned(self.logs)
-        return self._compare(moment, u) if self.began is not None else ()
+        if self.began is None:
+            moment.said(self.kind, "loss", None, "no resume on trial")
+            return ()
+        return self._compare(moment, u)
 
     def _compare(self, moment: Moment, u: float) -> list[Outcome]:
         passed = 0
@@ -194,7 +201,8 @@ class Regression(Detector):
         self.before = logs[max(0, at - BESIDE) : at]
         self.steps, self.logs = steps[:at], logs[:at]
         self.level = stats.median(logs[-BESIDE:]) if logs else 0.0
-        self.began = step if len(logs) >= BESIDE // 2 else None
+        anew = self.origin is None or step <= self.origin
+        self.began = None if anew or len(logs) < BESIDE // 2 else step
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""

@@ -20,15 +20,22 @@ from smartmon.detectors.accuracy_drop import AccuracyDrop
 from smartmon.detectors.best_model import BestModel
 from smartmon.detectors.collapse import Collapse
 from smartmon.detectors.crashed import Crashed
+from smartmon.detectors.dead_expert import DeadExpert
 from smartmon.detectors.disk_full_soon import DiskFullSoon
 from smartmon.detectors.divergence import Divergence
+from smartmon.detectors.frozen_metric import FrozenMetric
 from smartmon.detectors.gpu_hot import GpuHot
+from smartmon.detectors.grad_explosion import GradExplosion
+from smartmon.detectors.grad_vanish import GradVanish
 from smartmon.detectors.loss_spike import LossSpike
+from smartmon.detectors.lr_jump import LrJump
 from smartmon.detectors.memory_low import MemoryLow
 from smartmon.detectors.nonfinite import NonFinite
 from smartmon.detectors.overfit import Overfit
+from smartmon.detectors.plateau import Plateau
 from smartmon.detectors.resume_regression import ResumeRegression
 from smartmon.detectors.stalled import Stalled
+from smartmon.detectors.throughput_drop import ThroughputDrop
 from smartmon.params import Duration, Params
 
 
@@ -48,10 +55,17 @@ class Detectors(Params):
     resume_regression: ResumeRegression = Field(
         ResumeRegression(), description="A loss that is worse after a resume than it was at the same steps."
     )
+    dead_expert: DeadExpert = Field(DeadExpert(), description="Experts of a mixture that get no tokens any more.")
     overfit: Overfit = Field(Overfit(), description="An evaluation loss that gets worse while training gets better.")
     disk_full_soon: DiskFullSoon = Field(DiskFullSoon(), description="The trainer's disk is full, or soon will be.")
     memory_low: MemoryLow = Field(MemoryLow(), description="The machine runs out of memory.")
     gpu_hot: GpuHot = Field(GpuHot(), description="A GPU so hot that it slows itself down.")
+    grad_explosion: GradExplosion = Field(GradExplosion(), description="A gradient norm far above its level.")
+    grad_vanish: GradVanish = Field(GradVanish(), description="A gradient norm of almost nothing, or of exactly 0.")
+    lr_jump: LrJump = Field(LrJump(), description="A learning rate that jumps, or is 0 before the schedule is over.")
+    throughput_drop: ThroughputDrop = Field(ThroughputDrop(), description="Steps that take much longer than before.")
+    frozen_metric: FrozenMetric = Field(FrozenMetric(), description="A metric that repeats one old value.")
+    plateau: Plateau = Field(Plateau(), description="A loss that falls no more.")
 
     _installed: dict[str, Params] = PrivateAttr(default_factory=dict)
 
