@@ -23,6 +23,7 @@ from smartmon.detectors.lr_jump import LrJumps
 from smartmon.detectors.memory_low import Memory
 from smartmon.detectors.overfit import Overfitting
 from smartmon.detectors.plateau import Plateaus
+from smartmon.detectors.prediction_mismatch import Mismatch
 from smartmon.detectors.resume_regression import Regression
 from smartmon.detectors.throughput_drop import ThroughputDrops
 from smartmon.params import Params
@@ -36,6 +37,7 @@ PANEL: tuple[type[Detector], ...] = (
     Overfitting,
     Collapsed,
     DeadExperts,
+    Mismatch,
     Regression,
     GradExplosions,
     GradVanishes,

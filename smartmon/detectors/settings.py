@@ -33,6 +33,7 @@ from smartmon.detectors.memory_low import MemoryLow
 from smartmon.detectors.nonfinite import NonFinite
 from smartmon.detectors.overfit import Overfit
 from smartmon.detectors.plateau import Plateau
+from smartmon.detectors.prediction_mismatch import PredictionMismatch
 from smartmon.detectors.resume_regression import ResumeRegression
 from smartmon.detectors.stalled import Stalled
 from smartmon.detectors.throughput_drop import ThroughputDrop
@@ -56,6 +57,9 @@ class Detectors(Params):
         ResumeRegression(), description="A loss that is worse after a resume than it was at the same steps."
     )
     dead_expert: DeadExpert = Field(DeadExpert(), description="Experts of a mixture that get no tokens any more.")
+    prediction_mismatch: PredictionMismatch = Field(
+        PredictionMismatch(), description="Right answers with high losses, wrong ones with low."
+    )
     overfit: Overfit = Field(Overfit(), description="An evaluation loss that gets worse while training gets better.")
     disk_full_soon: DiskFullSoon = Field(DiskFullSoon(), description="The trainer's disk is full, or soon will be.")
     memory_low: MemoryLow = Field(MemoryLow(), description="The machine runs out of memory.")
