@@ -23,6 +23,9 @@ FAMILIES = {
     "resume_regression": "resume",
     "stalled": "stall",
     "crashed": "crash",
+    "grad_explosion": "grad",
+    "grad_vanish": "grad",
+    "throughput_drop": "speed",
 }
 """Within a family only a higher severity is told again."""
 NEVER = frozenset({"best_model"})
