@@ -15,8 +15,8 @@ from smartmon.sources.jsontext import BadJson, value_at
 from smartmon.sources.rows import bounded
 from smartmon.sources.safe_read import read_at
 
-SLICE = 1 << 20
-"""Bytes of one slice: what is parsed in a few hundredths of a second."""
+SLICE = 1 << 19
+"""Bytes of one slice: what is parsed, and made into rows, in a few hundredths of a second."""
 LONGEST = 4 << 20
 """The longest single value, in bytes."""
 

@@ -178,16 +178,18 @@ class TrainerState:
         """Spread the rows over the time since the last save, by their steps up to `high`; the last one ends it."""
         low = whole(rows[0].get("step")) or 0 if rows else 0
         observations: list[Observation] = []
+        kept: list[Row] = []
         for record in rows:
             row = self._rows.read(record)
             if row.step is None or is_summary(record) or not (row.values or row.nulls):
                 what = "rows without a step" if row.step is None else "the summary of the run, or a row without values"
                 self._account.ignore(what, str(record))
                 continue
-            self._rows.kept((row,))
             share = (row.step - low) / (high - low) if high > low else 1.0
             at = between(span[0], span[1], share)
             observations += row.observations(self.spec, at, timed=live and record is rows[-1])
+            kept.append(row)
+        self._rows.kept(kept)
         return observations
 
     def _status(self, scan: Scan, mtime: float, now: float) -> StatusReport:

@@ -257,7 +257,8 @@ def test_a_long_history_comes_in_batches(training: Training, state: Reader):
         assert not any(row.timed for row in batch.observations)
         if not batch.more:
             break
-    assert sizes == [5000, 5000, 2000]
+    assert sum(sizes) == 12_000
+    assert max(sizes) <= 5000
 
 
 def test_a_state_that_is_too_large_is_a_note(training: Training, state: Reader):
