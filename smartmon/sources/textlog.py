@@ -93,6 +93,8 @@ class TextLog:
             last = {key: last[key] for key in ("at",) if key in last}
         failures = Failures(dict(last.get("failure") or {}))
         reading, state = self._read(lines, last, failures, now)
+        if reading.slow:
+            return Batch(last | {"slow": self._patterns}, notes=tuple(self._notes(reading, failures)))
         shift = last.get("shift") or 0.0
         if lines.lines and not lines.more:
             shift = zone_shift(reading.last, lines.mtime)
@@ -101,7 +103,7 @@ class TextLog:
         reached = last | state | {"failure": failures.state, "shift": shift, "at": at, "place": place, "trouble": None}
         notes = (*lines.notes, *self._notes(reading, failures))
         status = self._status(reading, at, now)
-        return Batch(reached, tuple(observations), status, notes, lines.more and not reading.slow)
+        return Batch(reached, tuple(observations), status, notes, lines.more)
 
     def _read(
         self, lines: Lines, last: Mapping[str, Json], failures: Failures, now: float
@@ -131,7 +133,7 @@ class TextLog:
             since = None
         self._pending = 1 if since is not None else 0
         self.account.dialect = speaker.name or self.account.dialect
-        return reading, speaker.data() | {"since": since, "slow": self._patterns if reading.slow else None}
+        return reading, speaker.data() | {"since": since, "slow": None}
 
     def _add(self, logged: Logged, reading: _Reading, failures: Failures, speaker: _Speaker) -> None:
         row = self._rows.read(logged.record)

@@ -59,8 +59,8 @@ def test_every_trainer_is_read_as_it_prints(name: str, log):
 def test_every_dialect_is_recognised_behind_thousands_of_other_lines(name: str, path: Path):
     text, dialect, _ = SAMPLES[name]
     banner = "".join(f"NCCL INFO Channel {n:02}/16 : 0 1 2 3 losses none, step into it\n" for n in range(3000))
-    if dialect in ("lines with a step and a loss", "progress bars (tqdm)", "Keras"):
-        text = text.replace("\n", f"\n{text}\n") * 3  # those must be steady before they are believed
+    if dialect in ("lines with a step and a loss", "progress bars (tqdm)"):
+        text = text * 3 + text.replace("1", "2") * 3  # those must be steady before they are believed
     assert dialect in recognises((banner + text).encode(), path)
 
 

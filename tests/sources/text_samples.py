@@ -118,6 +118,17 @@ Train Epoch: 1 [640/60000 (1%)]\tLoss: 1.100000
 Train Epoch: 2 [0/60000 (0%)]\tLoss: 0.900000
 """
 
+LITGPT = "Epoch 1 | iter 100 step 21 | loss train: 1.250, val: n/a | iter time: 120.25 ms (step)\n"
+FAIRSEQ = (
+    '2026-11-21 07:38:01 | INFO | train_inner | {"epoch": 1, "loss": "10.5", "ppl": "1448.2", "num_updates": "100"}\n'
+)
+IMAGENET = """\
+Epoch: [0][  10/5004]\tTime  0.512 ( 0.600)\tLoss 6.9000e+00 (7.0000e+00)
+Epoch: [1][  10/5004]\tTime  0.512 ( 0.600)\tLoss 5.9000e+00 (6.0000e+00)
+"""
+TENSORFLOW = "INFO:tensorflow:loss = 2.25, step = 100 (0.512 sec)\n"
+DEEPSPEED = "steps: 10 loss: 8.5000 iter time (s): 0.512 samples/sec: 100.250\n"
+
 NAN = math.nan
 SAMPLES: dict[str, tuple[str, str, list[tuple[int, dict[str, float]]]]] = {
     "hf4": (
@@ -246,6 +257,11 @@ SAMPLES: dict[str, tuple[str, str, list[tuple[int, dict[str, float]]]]] = {
         "lines with a step and a loss",
         [(100, {"loss": 2.3}), (600, {"loss": 2.1}), (700, {"loss": 2.0})],
     ),
+    "litgpt": (LITGPT, "lines with a step and a loss", [(21, {"loss": 1.25})]),
+    "fairseq": (FAIRSEQ, "lines with a step and a loss", [(100, {"loss": 10.5, "perplexity": 1448.2, "epoch": 1.0})]),
+    "imagenet": (IMAGENET, "lines with a step and a loss", [(10, {"loss": 6.9}), (5014, {"loss": 5.9})]),
+    "tensorflow": (TENSORFLOW, "lines with a step and a loss", [(100, {"loss": 2.25})]),
+    "deepspeed": (DEEPSPEED, "lines with a step and a loss", [(10, {"loss": 8.5, "samples/sec": 100.25})]),
     "mnist": (
         MNIST,
         "lines with a step and a loss",

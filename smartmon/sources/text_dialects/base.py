@@ -80,8 +80,10 @@ class Dialect:
 
 def value(text: str) -> float | None:
     """Return the number that a text begins with: `41.20%`, `500.00ms`, `1,234,567`, `5.83M`, `tensor(1.5)`, `nan`."""
+    if "_" in text:
+        return None
     try:
-        return float(text) if "_" not in text else None
+        return float(text.rstrip("ms%,"))
     except ValueError:
         found = _VALUE.match(text.lstrip())
     if found is None:

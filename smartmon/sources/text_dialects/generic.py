@@ -8,10 +8,10 @@ from smartmon.sources.text_dialects.bars import through_epochs
 from smartmon.sources.text_dialects.base import NUMBER, Dialect, Record, plain, value
 
 _LONGEST = 2000
-_STEP_WORD = r"(?:global[_ ]?step|train[_ ]?step|iter(?:ation)?s?|steps?|epochs?|batch(?:es)?)"
+_STEP_WORD = r"(?:global[_ ]?step|train[_ ]?step|iter(?:ation)?s?|steps?|num_updates|epochs?|batch(?:es)?)"
 _GAP = r"[\"']?\s{0,4}"
 _STEP = re.compile(
-    rf"({_STEP_WORD}){_GAP}[:=#]?\s{{0,9}}[\[(]?\s{{0,9}}(\d+(?:\.\d+)?)(?![\w.])(?:\s{{0,4}}(?:/|of)\s{{0,9}}(\d+))?"
+    rf"({_STEP_WORD}){_GAP}[:=#]?\s{{0,9}}[\[(\"']?\s{{0,9}}(\d+(?:\.\d+)?)(?![\w.])(?:\s{{0,4}}(?:/|of)\s{{0,9}}(\d+))?"
 )
 _WITHIN = re.compile(r"\[\s{0,9}(\d+)/(\d+)\b")
 _NAME = r"[a-z_][\w/.%]{0,80}"
@@ -22,11 +22,15 @@ _PAIR = re.compile(
 _SPACED = re.compile(
     rf"((?:\b(?:train(?:ing)?|val(?:id(?:ation)?)?|eval|test|total|avg)[ _]?)?\bloss)\s{{1,9}}({NUMBER})\b"
 )
+_COUNTERS = ("global_step", "step", "iteration", "iter", "batch")
+"""What counts steps, best first, where a line names several."""
 _LOSSES = ("loss", "reward", "perplexity", "ppl", "nll", "bpb")
 _LEVELS = re.compile(r"^(?:(?:info|debug|warning|warn|error|root|main|rank) )+")
+_TURNED = {"loss_train": "train_loss", "loss_val": "val_loss", "loss_valid": "val_loss", "loss_eval": "val_loss"}
 _WORDS = {
     "globalstep": "global_step",
     "train_step": "step",
+    "num_updates": "step",
     "steps": "step",
     "iters": "iter",
     "iterations": "iteration",
@@ -60,7 +64,7 @@ class Generic(Dialect):
             # `INFO step=3`: before an equals sign stands one word, before a colon there may be several.
             key = plain(_LEVELS.sub("", name) if sign == ":" else name.rpartition(" ")[2])
             if key not in _WORDS and key not in counters and (amount := value(number)) is not None:
-                record.setdefault(key, amount)
+                record.setdefault(_TURNED.get(key, key), amount)
         for name, number in _SPACED.findall(text) if "loss " in text else ():
             if (amount := value(number)) is not None:
                 record.setdefault(plain(name), amount)
@@ -86,7 +90,7 @@ class Generic(Dialect):
     def _step(self, counters: dict[str, tuple[float, int]], inner: tuple[int, int] | None) -> Record:
         epoch, epochs = counters.get("epoch", (None, 0))
         result: Record = {} if epoch is None else {"epoch": epoch}
-        name = next((name for name in counters if name != "epoch"), None)
+        name = next((name for name in _COUNTERS if name in counters), None)
         number, total = counters[name] if name else inner or (None, 0)
         if number is None:
             if "step" in self.state:

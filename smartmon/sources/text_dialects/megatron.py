@@ -10,7 +10,6 @@ from smartmon.sources.text_dialects.base import Dialect, Record, count, value
 _ITERATION = re.compile(r"iteration\s+(\d+)(?:/\s*(\d+))?\s*\|")
 _VALIDATION = re.compile(r"validation loss at (?:iteration (\d+)|the end of training)([^|]*)\|")
 _LOSSES = ("lm loss", "lm-loss", "loss")
-_FINISHED = "[after training is done]"
 
 
 class Megatron(Dialect):
