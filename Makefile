@@ -45,7 +45,7 @@ bench: $(VENV)/.stamp-dev
 	$(BIN)/python benchmarks/run.py
 
 bench-detection: $(VENV)/.stamp-dev
-	$(BIN)/python benchmarks/detection/run.py --write
+	$(BIN)/python benchmarks/detection/run.py --write --sigmas 3.5 --sigmas 8
 
 clean:
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

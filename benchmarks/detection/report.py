@@ -35,9 +35,9 @@ incidents; rules in both directions are run upwards only.
   test, to report. Events are injected into quiet logs, which keep their repository's split; made curves are dev."""
 
 
-def text(outcomes: list[Outcome], unread: list[str], seconds: float) -> str:
+def text(outcomes: list[Outcome], unread: list[str], took: str) -> str:
     """Return the whole report as Markdown."""
-    parts = ["# How well smartmon judges, beside its peers", _about(outcomes, unread, seconds)]
+    parts = ["# How well smartmon judges, beside its peers", _about(outcomes, unread, took)]
     parts += ["## In short", _short(outcomes), "## How to read the tables", HOW, _shapes()]
     for title, keep, table in _sections():
         chosen = [outcome for outcome in outcomes if keep(outcome)]
@@ -72,7 +72,7 @@ def _sections() -> list[tuple[str, Keep, Table]]:
     ]
 
 
-def _about(outcomes: list[Outcome], unread: list[str], seconds: float) -> str:
+def _about(outcomes: list[Outcome], unread: list[str], took: str) -> str:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).resolve().parent,
@@ -84,7 +84,7 @@ def _about(outcomes: list[Outcome], unread: list[str], seconds: float) -> str:
     logs = [outcome for outcome in mine if outcome.section == "corpus"]
     lines = [
         f"{time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip() or 'unknown'}, smartmon {_version()}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, {seconds:.0f} s. Written by `make bench-detection`.",
+        f"{platform.python_version()}, {os.cpu_count()} cores, {took}. Written by `make bench-detection`.",
         f"Read: {len(logs)} of {len(logs) + len(unread)} real logs of {len({one.source for one in logs})} repositories "
         f"({sum(one.points for one in logs):,} scored points), {_count(mine, 'provoked')} provoked runs, "
         f"{_count(mine, 'injected')} injected curves, {_count(mine, 'synthetic')} of noise "

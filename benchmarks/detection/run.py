@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import sys
 import tempfile
@@ -50,6 +51,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=WORKERS, metavar="N", help="processes at once (default 2)")
     parser.add_argument("--curve", metavar="ID", help="print the alarms and labels of one curve, and nothing else")
     parser.add_argument("--peer", metavar="NAME", help="with --curve: that peer's alarms too, such as F10")
+    parser.add_argument(
+        "--sigmas", metavar="X", type=float, action="append", default=[], help="also with that loss_spike.sigmas"
+    )
     parser.add_argument("--json", metavar="OUT", type=Path, help="also write every outcome as JSON")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name} (what the make target does)")
     parser.add_argument(
@@ -63,7 +67,7 @@ def run(asked: argparse.Namespace) -> list[Done]:
     tasks = plan(asked.only or list(PARTS), quick=asked.quick)
     began, done = time.monotonic(), []
     with ProcessPoolExecutor(max_workers=asked.workers) as pool:
-        jobs = [(task, tuple(asked.replay_option), not asked.no_peers) for task in tasks]
+        jobs = [(task, tuple(asked.replay_option), tuple(asked.sigmas), not asked.no_peers) for task in tasks]
         futures = list(starmap(lambda *job: pool.submit(perform, *job), jobs))
         for number, (task, future) in enumerate(zip(tasks, futures), 1):
             done.append(future.result())
@@ -84,7 +88,9 @@ def main() -> None:
     began = time.monotonic()
     done = run(asked)
     outcomes = [outcome for one in done for outcome in one.outcomes]
-    text = report.text(outcomes, [one for part in done for one in part.unread], time.monotonic() - began)
+    worked = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = f"{time.monotonic() - began:.0f} s ({worked.ru_utime + worked.ru_stime:.0f} s of processor time)"
+    text = report.text(outcomes, [one for part in done for one in part.unread], took)
     print(text)
     if asked.write:
         RESULTS.write_text(text)

@@ -143,7 +143,8 @@ def operating(outcomes: list[Outcome]) -> str:
     logs = [outcome for outcome in outcomes if outcome.section == "corpus"]
     steady = [outcome for outcome in outcomes if outcome.shape == SWEPT_NOISE]
     rows = []
-    for name in (SMARTMON, *(peer.name for peer in roster.SWEEP)):
+    varied = sorted({outcome.system for outcome in outcomes if outcome.system.startswith(f"{SMARTMON} at ")})
+    for name in (SMARTMON, *varied, *(peer.name for peer in roster.SWEEP)):
         if any(outcome.system == name for outcome in outcomes):
             told = macro(scores.score(name, injections), LOSS_SHAPES)
             rates = [scores.score(name, some).raw_per_10k for some in (logs, steady)]

@@ -54,21 +54,39 @@ def short_runs() -> list[Curve]:
     return provoked.runs(root) if root else []
 
 
+def _varied(curves: list[Curve], options: tuple[str, ...], sigmas: float, folder: Path) -> list[Outcome]:
+    """Judge smartmon with another threshold."""
+    config = folder / "varied.toml"
+    config.write_text(f"[detectors.loss_spike]\nsigmas = {sigmas}\n")
+    swept = [curve for curve in curves if _swept(curve)]
+    answers = contestant.replay(swept, [*options, "--config", str(config)]) if swept else {}
+    name = f"{SMARTMON} at {sigmas:g}"
+    return [
+        matching.match(name, curve, contestant.alarms(curve, answers[curve.id]))
+        for curve in swept
+        if curve.id in answers
+    ]
+
+
+def _swept(curve: Curve) -> bool:
+    """Whether the table of other thresholds looks at a curve."""
+    return curve.section in ("corpus", "injected") or curve.shape == SWEPT_NOISE
+
+
 def _rivals(curve: Curve) -> tuple[roster.Peer, ...]:
     """Return the peers, with their other thresholds where the table of those looks."""
-    swept = curve.section in ("corpus", "injected") or curve.shape == SWEPT_NOISE
-    return (*roster.PEERS, *(roster.SWEEP if swept else ()))
+    return (*roster.PEERS, *(roster.SWEEP if _swept(curve) else ()))
 
 
-def perform(task: Task, options: tuple[str, ...], with_peers: bool) -> Done:
-    """Make a task's curves, run everybody over them, and judge."""
+def perform(task: Task, options: tuple[str, ...], sigmas: tuple[float, ...], with_peers: bool) -> Done:
+    """Make a task's curves, run everybody over them, and judge; smartmon also with other `loss_spike.sigmas`."""
     curves = task.make(*task.arguments)
     with tempfile.TemporaryDirectory() as name:
         for curve in curves:
             if curve.path is None:
                 curve.path = write_jsonl(curve, Path(name))
         answers = contestant.replay(curves, list(options)) if curves else {}
-    outcomes = []
+        outcomes = [one for value in sigmas for one in _varied(curves, options, value, Path(name))]
     for curve in curves:
         if curve.id not in answers:
             continue
