@@ -37,6 +37,9 @@ files = st.lists(records.map(lambda record: json.dumps(record).encode()) | st.bi
         ("jsonl", "eval_log.jsonl"),
         ("jsonl", "expert_usage_log.jsonl"),
         ("jsonl", "error_log.jsonl"),
+        ("csv", "metrics.csv"),
+        ("text", "train.log"),
+        ("tensorboard", "events.out.tfevents.1763000000.host"),
     ],
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smartmon.records import SourceRank
 from smartmon.sources import SourceSpec
@@ -166,3 +169,29 @@ def test_bounded_values_are_small_and_plain_json():
 
 def test_storable_text_is_cut():
     assert storable("abcdef", 4) == "abc…"
+
+
+KEYS = [
+    "step",
+    "iteration",
+    "loss",
+    "train_loss",
+    "lr",
+    "accuracy_percent",
+    "accuracy",
+    "timestamp",
+    "time",
+    "gpu_memory",
+]
+VALUES = st.floats() | st.integers(-9, 10**12) | st.none() | st.booleans() | st.sampled_from(["nan", "3/9", "1GB", "x"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(record=st.dictionaries(st.sampled_from([*KEYS, "own", "other\n"]), VALUES | st.lists(VALUES, max_size=1)))
+def test_a_row_of_a_known_shape_is_read_as_one_of_an_unknown_shape(record: dict[str, object]):
+    known = RowReader()
+    known.read(dict.fromkeys(record, 1.0))
+    found, other = known.read(record), RowReader()._read_slowly(record)
+    assert repr(dataclasses.replace(found, nulls=sorted(found.nulls))) == repr(
+        dataclasses.replace(other, nulls=sorted(other.nulls))
+    )
