@@ -196,7 +196,8 @@ class Watch:
         for watched in recent:
             path = watched.found.path
             own = {str(path), str(path / "status"), str(path / "logs")}
-            own |= {str(source.spec.path.parent) for source in watched.sources}
+            places = (source.spec.path for source in watched.sources)
+            own |= {str(place if place.suffix == "" and place.is_dir() else place.parent) for place in places}
             for folder in own:
                 if folder in folders or (len(folders) < MOST_FOLDERS and Path(folder).is_dir()):
                     folders.setdefault(folder, []).append(watched)

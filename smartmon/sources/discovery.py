@@ -129,15 +129,10 @@ class Discovery:
             yield from self._statuses(path, "status/", root)
 
     def _board(self, path: Path, root: Path | None) -> Iterator[SourceSpec]:
-        """Yield the event files of the newest start that Hugging Face wrote below a run's `runs/`."""
+        """Yield the event files of all starts that Hugging Face wrote below a run's `runs/`: one story."""
         listing = self._folders.list(str(path / "runs"))
-        starts = [name for name in listing.folders if BOARD_RUN.fullmatch(name)] if listing else []
-        inner = ((self._folders.list(str(path / "runs" / name)), name) for name in starts)
-        begun = [(folder.events, name) for folder, name in inner if folder is not None and folder.events is not None]
-        if begun:
-            name = max(begun)[1]
-            place = path / "runs" / name
-            yield SourceSpec(shown(f"runs/{name}/"), "tensorboard", place, SourceRank.STREAM, root)
+        if listing is not None and any(BOARD_RUN.fullmatch(name) for name in listing.folders):
+            yield SourceSpec("runs/", "tensorboard", path / "runs", SourceRank.STREAM, root, {"starts": True})
 
     def _statuses(self, path: Path, relative: str, root: Path | None) -> Iterator[SourceSpec]:
         """Yield the status files; one that is not there yet too, so that it is seen within a second of appearing."""

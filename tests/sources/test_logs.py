@@ -57,13 +57,10 @@ def test_tables_and_event_files_are_found(tmp_path: Path) -> None:
     }
 
 
-def test_hugging_face_event_files_belong_to_the_run_around_them_the_newest_start_only(tmp_path: Path) -> None:
-    starts = [
-        "Nov20_23-00-00_host/events.out.tfevents.1763000000.host",
-        "Nov21_07-38-01_host/events.out.tfevents.1763700000.host",
-    ]
-    put(tmp_path / "out", {f"runs/{start}": EVENTS for start in starts})
-    assert found(tmp_path) == {"out": {"runs/Nov21_07-38-01_host/": "tensorboard"}}
+def test_the_event_files_of_all_starts_of_hugging_face_are_one_story_of_the_run_around_them(tmp_path: Path) -> None:
+    starts = {"Nov20_23-00-00_host": "1763000000", "Nov21_07-38-01_host": "1763700000"}
+    put(tmp_path / "out", {f"runs/{name}/events.out.tfevents.{at}.host": EVENTS for name, at in starts.items()})
+    assert found(tmp_path) == {"out": {"runs/": "tensorboard"}}
 
 
 def test_a_folder_of_runs_named_runs_is_searched_as_ever(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ ROWS = '{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n'
         (ROWS, "jsonl"),
         ("\ufeff\n" + ROWS + '{"step": 3, "lo', "jsonl"),
         ('{"type": "config"}\nnot json\n' + ROWS, "jsonl"),
-        ("step,loss\n1,2.0\n", None),
+        ("step,loss\n1,2.0\n2,1.9\n", "csv"),
         ('{"name": "x"}\n{"name": "y"}\n', None),
         ("", None),
         ("[1, 2]", None),
@@ -62,7 +62,7 @@ def test_a_folder_of_checkpoints_can_be_replayed(tmp_path: Path):
     ("make", "words"),
     [
         (lambda path: None, "it is not there"),
-        (lambda path: path.mkdir(), "folder without checkpoint"),
+        (lambda path: path.mkdir(), "folder without anything in it that smartmon reads"),
         (
             lambda path: path.write_text("hello"),
             "nothing that smartmon knows how to read; it reads status files, JSON Lines",
