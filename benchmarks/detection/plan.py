@@ -43,11 +43,14 @@ def _provoked() -> list[Task]:
     return [Task("provoked", "provoked/", work.short_runs, ())] if corpus.folder() else []
 
 
-def bases() -> list[Entry]:
-    """Return the files that events are put into: quiet, long enough, and at most so many of a repository."""
+def bases() -> list[tuple[Entry, bool]]:
+    """Return the files that events are put into: quiet, long enough, and at most so many of a repository.
+
+    Of the first of a repository its beginning is used, where the loss still falls fast; of the second its end.
+    """
     root = corpus.folder()
     taken: dict[str, int] = {}
-    found = []
+    found: list[tuple[Entry, bool]] = []
     for entry in corpus.entries(root) if root else ():
         facts = entry.facts
         loss = corpus.canonical(facts["main_metric"]) == "loss"
@@ -55,18 +58,19 @@ def bases() -> list[Entry]:
             continue
         taken[facts["repo"]] = taken.get(facts["repo"], 0) + 1
         if taken[facts["repo"]] <= BASES_OF_A_SOURCE:
-            found.append(entry)
+            found.append((entry, taken[facts["repo"]] > 1))
     return found
 
 
 def into_real(name: str, shapes: tuple[str, ...] | None) -> list[Curve]:
     """Return a real quiet curve with each of the shapes; none if smartmon cannot read it."""
     root = corpus.folder()
-    entry = next((entry for entry in bases() if entry.id == name), None)
+    entry, late = next(((entry, late) for entry, late in bases() if entry.id == name), (None, False))
     curve = corpus.load(entry, root) if root and entry else None
     if curve is None or not curve.loss:
         return []
-    rows = [curve.rows[row] for row in curve.places[curve.loss]][:LONGEST]
+    rows = [curve.rows[row] for row in curve.places[curve.loss]]
+    rows = rows[-LONGEST:] if late else rows[:LONGEST]
     losses = [row.values[curve.loss] for row in rows]
     if len(finite(losses)) < max(len(losses), SHORTEST) or min(losses) <= 0:
         return []
@@ -85,7 +89,7 @@ def into_made(index: int, shapes: tuple[str, ...] | None) -> list[Curve]:
 def _injected(quick: bool) -> list[Task]:
     names = [shape.name for shape in inject.SHAPES]
     tasks = []
-    for index, entry in enumerate(bases()):
+    for index, (entry, _) in enumerate(bases()):
         # Another tenth of the shapes for each base: together they still see all of them.
         chosen = tuple(names[index % 10 :: 10]) if quick else None
         tasks.append(Task(f"injected {entry.id}", f"injected/{entry.id}/", into_real, (entry.id, chosen)))

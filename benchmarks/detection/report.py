@@ -182,7 +182,9 @@ def _shapes() -> str:
     controls = [shape.name for shape in inject.SHAPES if not shape.families]
     return (
         f"Injected, with what counts as in time: {', '.join(told)}. Controls, on which every alarm is false: "
-        f"{', '.join(controls)}. An injected curve is judged from two points before the onset on."
+        f"{', '.join(controls)}. An injected curve is judged from two points before the onset on. "
+        f"They are put into up to two quiet logs of a repository, {inject.LONGEST:,} points each: the beginning of the "
+        "first, where the loss still falls so fast that a slow ramp hardly shows, and the end of the second."
     )
 
 
