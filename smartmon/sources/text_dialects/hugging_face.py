@@ -131,8 +131,7 @@ class HuggingFace(Dialect):
             yield Logged(self._placed(record, found), end, Written(*at) if at else None)
 
     def _placed(self, record: Record, step: int) -> Record:
-        epoch = record.get("epoch")
-        self.state |= {"step": step, "epoch": epoch if isinstance(epoch, float) else None}
+        self.state["step"] = step
         total = self.state.get("main") or self.state.get("total")
         record = record | {"step": step}
         return record | {"total_steps": float(total)} if total and "train_runtime" not in record else record

@@ -70,7 +70,11 @@ def _terms(text: str) -> Record:
     for part in text.split("|"):
         # Names hold brackets and slashes, and some a colon.
         name, colon, written = part.rpartition(":")
-        number = value(written.strip()) if colon else None
-        if number is not None:
-            record[name.strip()] = number
+        if not colon:
+            continue
+        try:
+            record[name.strip()] = float(written)
+        except ValueError:
+            if (number := value(written.strip())) is not None:
+                record[name.strip()] = number
     return record
