@@ -19,6 +19,8 @@ from smartmon.text import number
 CLIP, SLACK, CUSUM = 4.0, 0.75, 12.0
 """As `divergence` sums: `S = max(0, S + clip(z, -4, 4) - 0.75) >= 12`."""
 LAST = 5
+FEW = 3
+"""Points for which a rise as high as a spike must last; a lower one 5, or 10 in a per-step log."""
 FIRST = 20
 SUDDEN = 0.75
 """Share of `lasting` that a rise must reach above the short baseline, too: norms that grow slowly are no explosion."""
@@ -39,11 +41,12 @@ class GradExplosion(Params):
 
     One spike is info. A warning when the sum `S = max(0, S + clip(z, -4, 4) - 0.75)` reaches 12 while the median of
     the last five is `lasting` times the level of the last 100, 0.75 times that above the last 30 and a tenth of the
-    first 20, for 10 points (5 where one averages ten steps); below `spike` times the level only if the loss does not
-    fall. Critical from `exploded` times the level and not below the first 20, for
-    two points of a per-step log or together with a loss that stands out; until then a warning. Where the clipping limit
-    is known (`clip`, or logged as `max_grad_norm`), info when over 5 % of the last 300 norms are above it and that is
-    three times the share before. Gets wrong: an explosion so slow that it becomes the level.
+    first 20: for 3 points from `spike` times the level on, else for 10 (5 where one averages ten steps) and only if the
+    loss does not fall. Critical from `exploded` times the level and not below the first 20, for two points of a
+    per-step log or together with a loss that stands out; until then a warning. Info while a divergence of the loss is
+    open that is as grave. Where the clipping limit is known (`clip`, or logged as `max_grad_norm`), info when over 5 %
+    of the last 300 norms are above it and that is three times the share before.
+    Gets wrong: an explosion so slow that it becomes the level.
     """
 
     enabled: bool = Field(True, description="Whether to look for exploding gradients.")
@@ -131,6 +134,7 @@ class GradExplosions(Detector):
             with_loss = moment.loss is not None and moment.loss.z >= CLIP
             proven = self.huge >= 2 or moment.averaged or with_loss
             severity = Severity.CRITICAL if proven else Severity.WARNING
+            severity = Severity.INFO if _told(moment, severity) else severity
         if severity.rank <= max(self.open, 0) and (self.since < QUIET and value < 2 * self.told):
             return None
         if severity.rank <= self.open:
@@ -161,7 +165,8 @@ class GradExplosions(Detector):
         # Norms grow in many a run that learns well: a moderate rise counts where the loss does not fall meanwhile.
         up = up and (lift >= params.spike or not self.losses or moment.loss_level.lift(self.losses) >= 1)
         self.up = self.up + 1 if up else 0
-        if self.up < (LAST if moment.averaged else 2 * LAST) or self.open >= Severity.WARNING.rank:
+        needed = FEW if lift >= params.spike else LAST if moment.averaged else 2 * LAST
+        if self.up < needed or self.open >= Severity.WARNING.rank or _told(moment, Severity.WARNING):
             return None
         text = (
             f"grad_norm stays at {lift:.1f} times its level of {number(score.center)} since step {self.onset:,} "
@@ -242,3 +247,8 @@ class GradExplosions(Detector):
             "losses": list(self.losses),
             "clipped": list(self.clipped),
         }
+
+
+def _told(moment: Moment, severity: Severity) -> bool:
+    """Whether the open divergence of the loss says as much already: the gradients are part of it."""
+    return moment.loss_open is not None and moment.loss_open.rank >= severity.rank
