@@ -102,7 +102,7 @@ class Overfitting(Detector):
             self.best = best
         if best is None or last[1] <= best[1]:
             self.best = list(last)
-            self.scores = {name: moment.fresh[name] for name in SCORES.keys() & moment.fresh.keys()}
+            self.scores = {name: moment.fresh[name] for name in SCORES if name in moment.fresh}
             moment.said(self.kind, "eval_loss", None, "the best evaluation so far")
             return self._over(f"eval_loss has a new best, {number(value)}")
         sigma = self._sigma()
