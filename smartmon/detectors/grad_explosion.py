@@ -24,6 +24,8 @@ FEW = 3
 FIRST = 20
 SUDDEN = 0.75
 """Share of `lasting` that a rise must reach above the short baseline, too: norms that grow slowly are no explosion."""
+FALLS = -1.0
+"""Deviations below its level at which a loss falls."""
 NEAR_FIRST = 0.1
 """Share of the first norms below which a rise is none to be sent."""
 CALM_Z, CALM_SUM, CALM_POINTS = 2.0, 3.0, 20
@@ -73,6 +75,7 @@ class GradExplosions(Detector):
         """The first norms of the run: what is far below them has not exploded."""
         self.last: list[float] = []
         self.losses: list[float] = []
+        """Deviations of the last losses from their level."""
         self.onset: int | None = None
         self.up = 0
         """Points in a row at which the level was up."""
@@ -102,7 +105,7 @@ class GradExplosions(Detector):
         if len(self.last) > LAST:
             del self.last[0]
         if moment.loss is not None:
-            self.losses = [*self.losses[1 - LAST :], moment.fresh["loss"]]
+            self.losses = [*self.losses[1 - LAST :], moment.loss.z_long]
         if len(self.first) < FIRST:
             self.first.append(value)
         self.since += 1
@@ -135,7 +138,9 @@ class GradExplosions(Detector):
             proven = self.huge >= 2 or moment.averaged or with_loss
             severity = Severity.CRITICAL if proven else Severity.WARNING
             severity = Severity.INFO if _told(moment, severity) else severity
-        if severity.rank <= max(self.open, 0) and (self.since < QUIET and value < 2 * self.told):
+        # What is open tells it already, unless this is far more.
+        lately = self.open >= 0 or self.since < QUIET
+        if severity.rank <= max(self.open, 0) and lately and value < 2 * self.told:
             return None
         if severity.rank <= self.open:
             severity = Severity.INFO
@@ -163,7 +168,7 @@ class GradExplosions(Detector):
         up = lift >= params.lasting and level.lift(self.last, short=True) >= SUDDEN * params.lasting
         up = up and median(self.last) >= NEAR_FIRST * median(self.first)
         # Norms grow in many a run that learns well: a moderate rise counts where the loss does not fall meanwhile.
-        up = up and (lift >= params.spike or not self.losses or moment.loss_level.lift(self.losses) >= 1)
+        up = up and (lift >= params.spike or not self.losses or median(self.losses) > FALLS)
         self.up = self.up + 1 if up else 0
         needed = FEW if lift >= params.spike else LAST if moment.averaged else 2 * LAST
         if self.up < needed or self.open >= Severity.WARNING.rank or _told(moment, Severity.WARNING):
@@ -172,6 +177,7 @@ class GradExplosions(Detector):
             f"grad_norm stays at {lift:.1f} times its level of {number(score.center)} since step {self.onset:,} "
             f"({number(value)} at step {moment.step:,})."
         )
+        self.since, self.told = 0, max(self.last)
         reason = f"grad_explosion_{lift:.3g}x"
         return self._firing(score, params.lasting, Severity.WARNING, reason=reason, text=text, onset=self.onset)
 

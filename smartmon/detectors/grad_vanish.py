@@ -28,10 +28,11 @@ class GradVanish(Params):
     """Fires when the gradient norm is at most `share` of its level before, for `points` points: info.
 
     A warning when it is exactly 0 for `zeros` points in a row while the learning rate is above 0 and the loss does not
-    fall (the median of its later half is not below that of its earlier half by one standard error, 1.25 x deviation x
-    sqrt(2 / n)): nothing is being learned. From the start of a run 100 zeros are asked for, since some trainers log no
-    norm but 0. In reinforcement learning, and where the loss is below 0.001, it stays info: with equal rewards, or all
-    learned, no gradient is due. Gets wrong: a slow fading, which becomes the level; a norm rounded to 0 by its log.
+    fall (the median of its later half is not below that of its earlier half by two standard errors, each 1.25 x
+    deviation x sqrt(2 / n)): nothing is being learned. From the start of a run 100 zeros are asked for, and less than
+    one standard error, since some trainers log no norm but 0. In reinforcement learning, and where the loss is below
+    0.001, it stays info: with equal rewards, or all learned, no gradient is due.
+    Gets wrong: a slow fading, which becomes the level; a norm rounded to 0 by its log.
     """
 
     enabled: bool = Field(True, description="Whether to look for vanishing gradients.")
@@ -132,7 +133,7 @@ class GradVanishes(Detector):
             return False
         if moment.latest.get("learning_rate", 1.0) == 0 or len(self.losses) < self.params.zeros:
             return False
-        return abs(self.losses[-1]) >= TINY_LOSS and not _falls(self.losses)
+        return abs(self.losses[-1]) >= TINY_LOSS and not _falls(self.losses, 2.0 if self.usual > 0 else 1.0)
 
     def _firing(self, value: float, severity: Severity, reason: str, text: str) -> Firing:
         self.open = severity.rank
@@ -153,10 +154,10 @@ class GradVanishes(Detector):
         return super().state() | {"losses": list(self.losses)}
 
 
-def _falls(losses: Sequence[float]) -> bool:
-    """Whether the later half lies below the earlier half by more than one standard error of the two medians."""
+def _falls(losses: Sequence[float], errors: float) -> bool:
+    """Whether the later half lies below the earlier half by more than so many standard errors of the two medians."""
     half = len(losses) // 2
     early, late = sorted(losses[:half]), sorted(losses[-half:])
     before, after = stats.middle(early), stats.middle(late)
     sigma = stats.MAD_TO_SIGMA * max(stats.deviation(early, before), stats.deviation(late, after))
-    return before - after > 1.2533 * sigma * math.sqrt(2 / half)
+    return before - after > errors * 1.2533 * sigma * math.sqrt(2 / half)
