@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
+from smartmon.linepattern import check_pattern
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _SIZES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -46,18 +48,7 @@ def size(value: object) -> object:
     return int(float(match[1]) * _SIZES[match[2].lower()])
 
 
-def line_pattern(value: str) -> str:
-    """Return a pattern for lines of a log; raise ValueError when it is none, or names no group."""
-    try:
-        groups = re.compile(value).groupindex
-    except re.error as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
-    if not groups:
-        raise ValueError('needs named groups, like "step (?P<step>\\d+) loss (?P<loss>\\S+)"')
-    return value
-
-
-LinePattern = Annotated[str, AfterValidator(line_pattern)]
+LinePattern = Annotated[str, AfterValidator(check_pattern)]
 """A regular expression whose named groups are metrics."""
 
 Duration = Annotated[float, BeforeValidator(seconds), PlainSerializer(duration_text, return_type=str)]

@@ -17,7 +17,7 @@ from smartmon.cli import COMMANDS
 PACKAGE = Path(smartmon.__file__).parent
 
 LAYERS = [
-    "records errors",
+    "records errors linepattern",
     "params stats text",
     "detectors incidents retention",
     "judge config",

@@ -94,12 +94,12 @@ OneRun = Annotated[
 def reading(patterns: list[str] | None, keys: list[str] | None) -> dict[str, object]:
     """Return how a log is to be read, as a source takes it; raise UsageError for what makes no sense."""
     from smartmon.errors import UsageError
-    from smartmon.params import line_pattern
+    from smartmon.linepattern import check_pattern
 
     given: dict[str, object] = {}
     for pattern in patterns or ():
         try:
-            line_pattern(pattern)
+            check_pattern(pattern)
         except ValueError as error:
             raise UsageError(f"--pattern {pattern!r} {error}") from None
     if patterns:

@@ -104,6 +104,9 @@ class Monitor:
             # Logs and Hugging Face states report too, but only the status file has the words that a snapshot keeps.
             if batch.status is not None and (batch.status.raw or watched.status is None):
                 watched.status = batch.status
+            elif batch.status is not None and watched.status is not None and batch.status.extras:
+                extras = {**watched.status.extras, **batch.status.extras}
+                watched.status = dataclasses.replace(watched.status, extras=extras)
         for source, batch in taken:
             for note in batch.notes:
                 self._ledger.note(watched, source.spec.id, note, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ DEEPSPEED = "DeepSpeed's csv_monitor (steps count samples)"
 LONGEST = 1 << 18
 """Bytes of a header; a longer line is none."""
 DELIMITERS = (",", ";", "\t")
+_NO_KEYS: Mapping[str, str] = {}
 _STEPS = (
     "training_iteration",
     "time/total_timesteps",
@@ -145,8 +147,12 @@ def unclosed(text: str, delimiter: str) -> bool:
     return any(cell.lstrip().startswith('"') for cell in text.split(delimiter))
 
 
-def layout_of(text: str, path: Path, account: Account | None = None) -> Layout | None:
+def layout_of(
+    text: str, path: Path, account: Account | None = None, keys: Mapping[str, str] = _NO_KEYS
+) -> Layout | None:
     """Return what a line says as a header; None if it is none: it must count steps or epochs, and name something else.
+
+    `keys` are names of columns that the config says the meaning of.
 
     A YOLO log has no total loss. Its users watch the sum of the parts, so that `loss` is the sum of `train/*_loss`
     and `eval_loss` that of `val/*_loss`; the parts stay what they are. mAP at 0.5 is judged as `eval_accuracy`.
@@ -155,7 +161,8 @@ def layout_of(text: str, path: Path, account: Account | None = None) -> Layout |
         return None
     text = text.lstrip("#").strip("\r\n ")
     delimiter = max(DELIMITERS, key=text.count)
-    names = [name.strip() for name in split(text, delimiter)]
+    written = [name.strip() for name in split(text, delimiter)]
+    names = [keys.get(name, name) for name in written]
     if len(names) < 2 or any(number(name) is not None for name in names):
         return None
     lower = [name.lower() for name in names]
@@ -179,7 +186,7 @@ def layout_of(text: str, path: Path, account: Account | None = None) -> Layout |
     return Layout(
         text,
         delimiter,
-        tuple(names),
+        tuple(written),
         dialect,
         step,
         epoch,

@@ -19,6 +19,7 @@ from smartmon.sources.account import Account
 from smartmon.sources.base import SourceSpec, shown
 from smartmon.sources.csv_layout import GENERIC, Layout, layout_of, split, unclosed
 from smartmon.sources.csv_seen import Seen
+from smartmon.sources.nested import key_map
 from smartmon.sources.rows import Row, is_point
 from smartmon.sources.safe_read import Unreadable
 from smartmon.sources.tail import Lines, Tail, place_from
@@ -67,6 +68,7 @@ class CsvLog:
 
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
+        self._keys = key_map(spec.options.get("keys"))
         self.account = Account("CSV")
         self._name = shown(spec.id)
         self._tail = Tail(spec.path, spec.root, blank=b" \r\n\0")
@@ -210,12 +212,12 @@ class CsvLog:
         if not reading.header:
             return None
         if self._layout is None or self._layout.text != reading.header:
-            self._layout = layout_of(reading.header, self.spec.path, self.account)
+            self._layout = layout_of(reading.header, self.spec.path, self.account, self._keys)
         return self._layout
 
     def _before(self, text: str, layout: Layout | None, reading: _Reading) -> None:
         """Take a line that is no row: a comment, or what may be the header."""
-        found = layout_of(text, self.spec.path, self.account) if layout is None else None
+        found = layout_of(text, self.spec.path, self.account, self._keys) if layout is None else None
         if found is not None:
             self._layout, reading.header = found, found.text
             self.account.dialect = found.dialect
@@ -227,7 +229,7 @@ class CsvLog:
 
     def _other_header(self, text: str, cells: list[str], reading: _Reading) -> bool:
         """Take a second header within a file: a trainer that was started again with other columns."""
-        found = layout_of(text, self.spec.path, self.account) if not cells[-1][:1].isdigit() else None
+        found = layout_of(text, self.spec.path, self.account, self._keys) if not cells[-1][:1].isdigit() else None
         if found is None:
             return False
         self._layout, reading.header = found, found.text

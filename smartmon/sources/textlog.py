@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from smartmon.linepattern import check_pattern
 from smartmon.records import Batch, Json, Note, RunState, Severity, StatusReport
 from smartmon.sources import trouble
 from smartmon.sources.account import Account
 from smartmon.sources.aliases import alias
 from smartmon.sources.base import MAX_ROWS, SourceSpec, shown
+from smartmon.sources.nested import key_map
 from smartmon.sources.numbers import whole
 from smartmon.sources.rows import Row, RowReader, is_summary
 from smartmon.sources.safe_read import Unreadable
@@ -27,10 +29,8 @@ from smartmon.sources.text_dialects.bars import Keras, Tqdm
 from smartmon.sources.text_dialects.base import Dialect, Logged, Written, written
 from smartmon.sources.text_dialects.generic import Generic
 from smartmon.sources.text_dialects.hugging_face import HuggingFace
-from smartmon.sources.text_dialects.pattern import Pattern, TooSlow, check_pattern
+from smartmon.sources.text_dialects.pattern import Pattern, TooSlow
 from smartmon.sources.text_failures import Failures
-
-__all__ = ["TextLog", "check_pattern", "recognises"]
 
 _LONGEST = 16384
 """Characters of a line that are looked at."""
@@ -69,7 +69,7 @@ class TextLog:
         self._name = shown(spec.id)
         self._patterns = _patterns(spec)
         self._tail = Tail(spec.path, spec.root, max_lines=_LINES, returns=True)
-        self._rows = RowReader()
+        self._rows = RowReader(keys=key_map(spec.options.get("keys")))
         self._told_full = False
         self._pending = 0
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from smartmon.sources import SourceSpec, open_source
 from smartmon.sources.csvlog import recognises
 
 NOW = 2_000_000_000.0
@@ -330,3 +331,15 @@ def test_a_table_of_training_is_recognised_by_its_header(name: str, content: str
     found = recognises(content.encode(), Path(name))
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
+
+
+def test_columns_mean_what_the_config_says(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("tick,ce,other\n10,2.5,7\n20,2.4,8\ntick,ce,other\n30,2.3,9\n")
+    spec = SourceSpec("mine.csv", "csv", path, options={"keys": {"tick": "step", "ce": "loss"}})
+    rows = open_source(spec).read(None, path.stat().st_mtime).observations
+    assert [(row.step, dict(row.values)) for row in rows] == [
+        (10, {"loss": 2.5, "other": 7.0}),
+        (20, {"loss": 2.4, "other": 8.0}),
+        (30, {"loss": 2.3, "other": 9.0}),
+    ]

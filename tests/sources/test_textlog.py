@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from smartmon.linepattern import check_pattern
 from smartmon.records import Observation, RunState, Severity
 from smartmon.sources.base import SourceSpec
-from smartmon.sources.textlog import TextLog, check_pattern, recognises
+from smartmon.sources.textlog import TextLog, recognises
 from tests.sources.text_samples import HF4, MEGATRON, NANOGPT, SAMPLES, hugging_face
 
 NOW = 2_000_000_000.0
