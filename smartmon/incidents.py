@@ -16,6 +16,7 @@ from smartmon.records import Anomaly, Change, IncidentChange, Json, Severity
 FAMILIES = {
     "loss_spike": "loss",
     "divergence": "loss",
+    "slow_divergence": "loss",
     "collapse": "loss",
     "nonfinite": "nonfinite",
     "accuracy_drop": "eval",

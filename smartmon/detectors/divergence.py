@@ -195,7 +195,7 @@ class Shift:
         if len(last) == 5 and now >= RUNAWAY * self.best and now - self.best >= 0.1 * start:
             text = f"{point.metric} ran away: {number(now)} is {now / self.best:.1f} times its best level."
             return Severity.CRITICAL, text, self.best, RUNAWAY * self.best
-        if self.halved and min(last[-2:]) >= AGAIN * start:
+        if self.halved and len(last) >= 3 and min(last[-3:]) >= AGAIN * start:
             text = f"{point.metric} is back above where it began: {number(point.value)}, first {number(start)}."
             return Severity.CRITICAL, text, start, AGAIN * start
         return None

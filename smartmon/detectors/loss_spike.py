@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -22,10 +23,15 @@ TRAIN = (5, 100)
 ALONE = 5
 """Points within which a spike that recovers alone is back at its level."""
 RECOVERIES = 64
-HUGE_HABIT = (2, 2000)
-SMALL_HABIT = (5, 200)
+HABIT = (5, 200)
 """So many spikes that recovered alone within so many points raise the bar for the next: this run does that."""
-HIGHEST_BAR = 12.0
+HIGHEST_BAR = 15.0
+TAIL_Z, TAIL_POINTS, TAIL_KNOWN = 3.0, 4000, 80
+"""The tail of a run's noise: single values so many deviations out, of so many points, at most so many of them."""
+GAUSS_SHARE, GAUSS_TAIL = 0.00135, 0.09
+"""A Gaussian's share of values beyond 3 deviations, and their mean log(z / 3): what is believed to begin with."""
+ONCE = 5e-5
+"""Share of single values that may be told of: one in 20,000."""
 
 
 class LossSpike(Params):
@@ -63,6 +69,10 @@ class Spikes:
         self.peak: tuple[int, float] | None = None
         """First point and deviations of an excursion that may still recover alone."""
         self.recoveries: list[tuple[int, float]] = []
+        self.tail: list[tuple[int, float]] = []
+        """Point and deviations of single values far out, and in `outlier` of one that may still turn out to last."""
+        self.outlier: tuple[int, float] | None = None
+        self.single_bar = 0.0
         self.waiting: tuple[int, int, Firing] | None = None
         """The last point, step and firing that stood out alone: a gradient spike soon after makes it a warning."""
 
@@ -90,6 +100,7 @@ class Spikes:
             fired = limit is not None and point.value > limit and score.exceeds(params.sigmas, 1.1)
         self.stood_out = fired and self._stands_out(params, score)
         self._watch_recovery(score, fired)
+        self._watch_tail(score)
         if not fired or mean is None or limit is None:
             self.earlier.accept(point.step, point.value, window)
             if trace is not None:
@@ -137,11 +148,11 @@ class Spikes:
     def _stands_out(self, params: LossSpike, score: Score) -> bool:
         if not score.known:
             return score.z >= max(UNKNOWN_Z, params.sigmas)
-        return score.z >= self._bar(params.sigmas, SMALL_HABIT) + score.allowance
+        return score.z >= self._bar(params.sigmas) + score.allowance
 
-    def _bar(self, z: float, habit: tuple[int, int]) -> float:
+    def _bar(self, z: float) -> float:
         """Return the deviations asked for: more where excursions of this size keep recovering alone."""
-        count, points = habit
+        count, points = HABIT
         usual = [peak for at, peak in self.recoveries if at > self.points - points and peak >= 0.6 * z]
         return z if len(usual) < count else max(z, min(HIGHEST_BAR, 1.25 * max(usual)))
 
@@ -168,7 +179,10 @@ class Spikes:
         tests = (
             (self._huge(score), "and far outside its range" if linear else f"and {times:.1f} times the level"),
             (not score.known and score.ratio_long >= 3 and self.points > 5, "and three times the level"),
-            (self.stood_out and point.averaged, "and each logged value stands for many steps"),
+            (
+                self.stood_out and point.averaged and score.z >= self.single_bar,
+                "and each logged value stands for many steps",
+            ),
             (self.stood_out and self.before[1], "and it lasts"),
             (self.stood_out and point.grad_spike, "and the gradient norm spiked with it"),
             (
@@ -181,7 +195,30 @@ class Spikes:
     def _huge(self, score: Score) -> bool:
         if not score.known or score.z < LEAST_HUGE_Z:
             return False
-        return score.exceeds(self._bar(CANDIDATE_Z, HUGE_HABIT), 2.0) or score.exceeds(LEAST_HUGE_Z, 3.0)
+        least = self.single_bar
+        return score.exceeds(max(CANDIDATE_Z, least), 2.0) or score.exceeds(max(LEAST_HUGE_Z, least), 3.0)
+
+    def _watch_tail(self, score: Score) -> None:
+        """Note single values far out; after each, set the bar that one in 20,000 of this run's values passes.
+
+        A Pareto tail by Hill's estimator, drawn towards a Gaussian's while few are known: heavy tails raise the bar.
+        """
+        if score.known and score.z >= TAIL_Z + score.allowance:
+            began, peak = self.outlier or (self.points, score.z)
+            self.outlier = (began, max(peak, score.z))
+            return
+        if self.outlier is None:
+            return
+        (began, peak), self.outlier = self.outlier, None
+        if self.points - began > ALONE:
+            return
+        recent = [pair for pair in self.tail[1 - TAIL_KNOWN :] if pair[0] > self.points - TAIL_POINTS]
+        self.tail = [*recent, (began, peak)]
+        count, first = len(self.tail), self.tail[0][0]
+        points = self.points - first if count >= TAIL_KNOWN else min(self.points, TAIL_POINTS)
+        share = (count + 500 * GAUSS_SHARE) / (points + 500)
+        decay = (sum(math.log(z / TAIL_Z) for _, z in self.tail) + 10 * GAUSS_TAIL) / (count + 10)
+        self.single_bar = min(HIGHEST_BAR, TAIL_Z * max(1.0, share / ONCE) ** decay)
 
     def _watch_recovery(self, score: Score, fired: bool) -> None:
         """Note excursions that went away alone: sawteeth and heavy tails must stand out further to be sent."""
@@ -200,6 +237,9 @@ class Spikes:
             "stood_out": self.stood_out,
             "candidates": list(self.candidates),
             "recoveries": [list(pair) for pair in self.recoveries],
+            "tail": [list(pair) for pair in self.tail],
+            "outlier": None if self.outlier is None else list(self.outlier),
+            "single_bar": self.single_bar,
             "earlier": self.earlier.state(),
             "before": list(self.before),
             "peak": None if self.peak is None else list(self.peak),
@@ -210,6 +250,9 @@ class Spikes:
         """Undo `state`."""
         self.points, self.stood_out = state["points"], state["stood_out"]
         self.recoveries = [(point, z) for point, z in state["recoveries"]]
+        self.tail = [(point, z) for point, z in state["tail"]]
+        self.outlier = None if state["outlier"] is None else (state["outlier"][0], state["outlier"][1])
+        self.single_bar = state["single_bar"]
         self.candidates = list(state["candidates"])
         self.earlier.restore(state["earlier"])
         self.before = (state["before"][0], state["before"][1])

@@ -26,6 +26,8 @@ SURE = 50
 """Accepted values in the window from which no allowance is needed for a poorly known deviation."""
 UNKNOWN_Z = 8.0
 """Deviations that stand out while fewer than that are known."""
+NINTH_DECILE = 1.2816
+"""Of a Gaussian, in deviations."""
 ACCEPT = 4.0
 REFUSALS = 200
 
@@ -116,12 +118,17 @@ class Level:
             2.0 if n < SURE else 0.0,
         )
 
+    @property
+    def sigma(self) -> float:
+        """The long deviation, in the kept unit; the floor's while it is not known."""
+        return self._numbers()[1] if len(self.us) >= KNOWN else self.floor
+
     def _numbers(self) -> tuple[float, float, float, float]:
         if self._cache is None:
             long = stats.middle(self.long.values)
-            wide = MAD_TO_SIGMA * stats.deviation(self.long.values, long)
+            wide = _robust(self.long.values, long, self.sign)
             diffs = self.diffs.values
-            step = MAD_TO_SIGMA * stats.deviation(diffs, stats.middle(diffs)) / math.sqrt(2)
+            step = _robust(diffs, stats.middle(diffs), self.sign) / math.sqrt(2)
             floor = max(self._floor(long), self.floor_long if self.floor_left else 0.0)
             short = stats.middle(self.short.values)
             self._cache = (long, _sigma(wide, floor), short, _sigma(min(wide, 1.3 * step), floor))
@@ -174,7 +181,7 @@ class Level:
         if len(us) < 5 or (self.log and value <= 0):
             return math.inf
         center = stats.middle(us)
-        sigma = _sigma(MAD_TO_SIGMA * stats.deviation(us, center), self._floor(center))
+        sigma = _sigma(_robust(us, center, self.sign), self._floor(center))
         return self.sign * (self._to(value) - center) / sigma
 
     def learn(self, step: int, value: float, score: Score) -> bool:
@@ -299,6 +306,16 @@ class Level:
         self.last_step, self.last_accepted = state["last"]
         self.refused = [(step, value) for step, value in state["refused"]]
         self._rebuild(state["steps"], state["raw"], state["short"])
+
+
+def _robust(ordered: Sequence[float], center: float, sign: int) -> float:
+    """Return the deviation of ordered values: the larger of what their middle and what their worse side says.
+
+    Where a minority of the data is harder than the rest, the middle half knows nothing of it.
+    """
+    tenth = len(ordered) // 10
+    far = ordered[-1 - tenth] - center if sign > 0 else center - ordered[tenth]
+    return max(MAD_TO_SIGMA * stats.deviation(ordered, center), far / NINTH_DECILE)
 
 
 def _sigma(deviation: float, floor: float) -> float:

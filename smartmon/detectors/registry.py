@@ -25,6 +25,7 @@ from smartmon.detectors.overfit import Overfitting
 from smartmon.detectors.plateau import Plateaus
 from smartmon.detectors.prediction_mismatch import Mismatch
 from smartmon.detectors.resume_regression import Regression
+from smartmon.detectors.slow_divergence import Drift
 from smartmon.detectors.throughput_drop import ThroughputDrops
 from smartmon.params import Params
 
@@ -34,6 +35,7 @@ PANEL: tuple[type[Detector], ...] = (
     Room,
     Memory,
     Heat,
+    Drift,
     Overfitting,
     Collapsed,
     DeadExperts,

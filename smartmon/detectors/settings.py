@@ -35,6 +35,7 @@ from smartmon.detectors.overfit import Overfit
 from smartmon.detectors.plateau import Plateau
 from smartmon.detectors.prediction_mismatch import PredictionMismatch
 from smartmon.detectors.resume_regression import ResumeRegression
+from smartmon.detectors.slow_divergence import SlowDivergence
 from smartmon.detectors.stalled import Stalled
 from smartmon.detectors.throughput_drop import ThroughputDrop
 from smartmon.params import Duration, Params
@@ -59,6 +60,9 @@ class Detectors(Params):
     dead_expert: DeadExpert = Field(DeadExpert(), description="Experts of a mixture that get no tokens any more.")
     prediction_mismatch: PredictionMismatch = Field(
         PredictionMismatch(), description="Right answers with high losses, wrong ones with low."
+    )
+    slow_divergence: SlowDivergence = Field(
+        SlowDivergence(), description="A loss that drifts away from its best level too slowly to stand out."
     )
     overfit: Overfit = Field(Overfit(), description="An evaluation loss that gets worse while training gets better.")
     disk_full_soon: DiskFullSoon = Field(DiskFullSoon(), description="The trainer's disk is full, or soon will be.")
