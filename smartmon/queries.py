@@ -74,6 +74,9 @@ class RunInfo:
     steps_per_sec: float | None
     eta_seconds: float | None
     open_incidents: tuple[IncidentRow, ...]
+    """None where the folder is gone: nobody can act on them, and they would keep `status --check` at 10 for ever."""
+    gone: bool
+    """Whether the run's folder is not there (any more)."""
     snapshots: tuple[Snapshot, ...]
     """The newest, oldest first."""
     copying: int
@@ -98,6 +101,7 @@ class RunInfo:
             "run": row.name,
             "path": str(row.path),
             "state": row.state.value,
+            "gone": self.gone,
             "attempt": row.attempt,
             "step": row.step,
             "total_steps": row.total_steps,
@@ -198,6 +202,7 @@ def run_info(store: Store, row: RunRow, *, now: float) -> RunInfo:
     last_step_at = samples[-1].at if samples else data.get("last_step_at")
     pace = _pace(samples) or latest.get("steps_per_sec") or data.get("steps_per_sec")
     waiting = store.keeps(states=("pending", "waiting", "copying"), run_id=row.id)
+    gone = not row.path.is_dir()
     return RunInfo(
         row=row,
         latest=latest,
@@ -207,7 +212,8 @@ def run_info(store: Store, row: RunRow, *, now: float) -> RunInfo:
         last_step_at=last_step_at,
         steps_per_sec=pace,
         eta_seconds=_eta(row, latest, pace, last_step_at, now),
-        open_incidents=tuple(store.incidents(run_id=row.id, open_only=True, limit=_OPEN_LISTED)),
+        open_incidents=() if gone else tuple(store.incidents(run_id=row.id, open_only=True, limit=_OPEN_LISTED)),
+        gone=gone,
         snapshots=tuple(store.snapshots(run=row.name, limit=5)),
         copying=len(waiting),
     )

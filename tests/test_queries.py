@@ -25,7 +25,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def make_run(store: Store, name: str = "my-run", **columns: object) -> RunRow:
-    run = store.ensure_run(name, Path("/t") / name, Path("/t"), 5000.0)
+    # A folder that is there: of a run whose folder is gone no incident is open.
+    base = store.path.parent
+    (base / name).mkdir(exist_ok=True)
+    run = store.ensure_run(name, base / name, base, 5000.0)
     store.update_run(run.id, **columns)
     return store.run(name)
 

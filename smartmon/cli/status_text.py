@@ -79,7 +79,9 @@ def run_lines(run: RunInfo, *, now: float) -> list[str]:
         lines += fold(f"error  {clean(error)}", "  ")
     for incident in run.open_incidents[-5:]:
         lines += [f"  {incident_head(incident)}", *fold(clean(incident.message), "    ")]
-    if not run.open_incidents:
+    if run.gone:
+        lines.append("  its folder is gone")
+    elif not run.open_incidents:
         lines.append("  no open incident")
     lines += [row for line in kept_lines(run) for row in fold(line, "  ", hang=KEPT_HANG)]
     return lines

@@ -21,7 +21,8 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One run with an open incident, a spike of one step, a snapshot; one that failed long ago, with an evil name."""
     monkeypatch.chdir(tmp_path)
     base, now = tmp_path / "train", time.time()
-    base.mkdir()
+    for folder in ("e", "q"):
+        (base / folder).mkdir(parents=True)
     with Store.open(base / ".smartmon" / "smartmon.db") as store, store.transaction():
         beat = {"pid": os.getpid(), "started_at": now - 60, "beat_at": now, "version": "0", "state": "running"}
         store.set_meta("daemon", json.dumps(beat))

@@ -53,6 +53,12 @@ def test_check_exits_10_while_an_incident_is_open_and_0_after(watched: Path):
     assert run("status", "--check", "-C", str(watched)) == 0
 
 
+def test_a_run_whose_folder_is_gone_asks_nothing_of_anybody(watched: Path, capsys: pytest.CaptureFixture[str]):
+    (watched / "q").rmdir()
+    assert run("status", "qlora", "--check", "-C", str(watched)) == 0
+    assert "  its folder is gone\n" in capsys.readouterr().out
+
+
 def test_json_is_one_document_without_nan(watched: Path, capsys: pytest.CaptureFixture[str]):
     assert run("status", "--json", "--check", "-C", str(watched)) == 10
     document = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
