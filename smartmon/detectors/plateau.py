@@ -28,13 +28,13 @@ DECAYED = 0.1
 
 
 class Plateau(Params):
-    """Fires when the loss gained less than `gain` over the last `points` losses or 10 % of the run: info, once.
+    """Fires when the loss gained less than `gain` over the last `points` losses, or 10 to 20 % of the run: info, once.
 
     The Theil-Sen slope of 20 block medians times their length, as a share of their median, must lie within `gain`, and
     the bounds that hold it with 90 % (Kendall's: ranks (N -+ 1.645 sqrt(n (n - 1)(2 n + 5) / 18)) / 2 of the N pairwise
     slopes) within twice `gain`. Not told: a learning rate below 10 % of its peak, a loss at or below 0, reinforcement
     learning. It is told again after the loss fell by twice `gain` and the run became half as long again.
-    Gets wrong: long pretraining, where 0.5 % in 10 % of the run is what there is to gain.
+    Gets wrong: long pretraining, where 0.5 % in a tenth of the run is what there is to gain.
     """
 
     enabled: bool = Field(True, description="Whether to look for plateaus.")
@@ -97,7 +97,7 @@ class Plateaus(Detector):
         self.blocks = [*self.blocks[1 - 2 * BLOCKS :], [moment.step, self.pieces[1] / self.pieces[0]]]
         self.pieces = [0, 0.0]
         found = self._judge(moment)
-        if 0.1 * self.seen >= 1.5 * self._span and len(self.blocks) % 2 == 0:
+        if 0.1 * self.seen >= self._span and len(self.blocks) % 2 == 0:
             self._grow()
         return found
 
