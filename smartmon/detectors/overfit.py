@@ -24,6 +24,8 @@ ENOUGH = 4
 SIGMAS = 3.0
 CLEAN = ((3, 0.10, 4.0, 12), (5, 0.0, 3.0, 40))
 """Rises in a row since the best, how far they must lead (as a share, and in sigma), and up to how many evaluations."""
+AGAIN = 1.25
+"""Times the largest rise that went by itself that the next one must be."""
 FLAT = 0.02
 """Rise of the training loss, as a share, up to which it has stayed where it was."""
 BETTER = 0.01
@@ -40,10 +42,10 @@ class Overfit(Params):
     In the logarithm, from the fourth evaluation: above `best + max(log(1 + min_rise), (3 + 0.8 sqrt(2 log n)) sigma)`,
     where sigma is `1.4826 x median |second difference| / sqrt 6` (blind to a trend) over the newer half of the
     evaluations, 9 to 40, times `1 + 2 / differences`; n of them lie near the best, the luckiest one. Or it rose 5 times
-    in a row to 3 sigma above the best, early on 3 times to 10 % and 4 sigma. Warning; critical when the second in a row
-    is `critical` times the best. Where the training loss rises too it is no overfitting: info, unless nobody else says
-    it. Gets wrong: a run that groks is worse for long before it is good, and so is a confident classifier whose
-    accuracy still grows.
+    in a row to 3 sigma above the best, early on 3 times to 10 % and 4 sigma. After a rise that went by itself the next
+    must be a quarter higher. Warning; critical when the second in a row is `critical` times the best. Where the
+    training loss rises too it is no overfitting: info, unless nobody else says it. Gets wrong: a run that groks is
+    worse for long before it is good, and so is a confident classifier whose accuracy still grows.
     """
 
     enabled: bool = Field(True, description="Whether to look for overfitting.")
@@ -73,6 +75,10 @@ class Overfitting(Detector):
         self.count = 0
         self.scores: dict[str, float] = {}
         """The scores that went with the best evaluation."""
+        self.peak = 0.0
+        """How far above the best it has lately been for as many evaluations as are needed, in the logarithm."""
+        self.bump = [0.0, 0.0]
+        """The largest such rise that went by itself, and the best then: a run that does that may do it again."""
         self.told = -1
         """The rank of the gravest severity that was told of this stretch; -1 for nothing."""
 
@@ -101,6 +107,8 @@ class Overfitting(Detector):
             best = min(self.evals[:-1], key=lambda row: row[1], default=None)
             self.best = best
         if best is None or last[1] <= best[1]:
+            if best is not None and self.bump[0] <= self.bump[1] - last[1]:
+                self.bump = [0.0, 0.0]
             self.best = list(last)
             self.scores = {name: moment.fresh[name] for name in SCORES if name in moment.fresh}
             moment.said(self.kind, "eval_loss", None, "the best evaluation so far")
@@ -108,10 +116,15 @@ class Overfitting(Detector):
         sigma = self._sigma()
         least = max(self.params.min_rise, 3 * self._digit() / math.exp(best[1]))
         margin = max(math.log1p(least), (SIGMAS + self._luck(sigma)) * self._unsure() * sigma)
+        near = best[1] + margin / 2
+        margin = max(margin, AGAIN * self.bump[0])
         limit = math.exp(min(700.0, best[1] + margin))
-        if last[1] <= best[1] + margin / 2:
+        if last[1] <= near:
             moment.said(self.kind, "eval_loss", None, "near its best", limit=limit)
             return self._over(f"eval_loss is back at {number(value)}, near its best")
+        lately = [row[1] - best[1] for row in self._since_best()[-self.params.evals :]]
+        if len(lately) == self.params.evals:
+            self.peak = max(self.peak, min(lately))
         streak = self._streak(margin, sigma)
         grave = self._grave(margin)
         firing = self._firing(moment, value, limit, streak, grave=grave) if streak or grave else None
@@ -190,6 +203,8 @@ class Overfitting(Detector):
             above += 1
         if above >= needed:
             return since[-above:]
+        if since[-needed][1] - best < AGAIN * self.bump[0]:
+            return []
         rises, lift = self._rises(), since[-1][1] - best
         for least_rises, least, sigmas, longest in CLEAN:
             enough = lift >= max(math.log1p(max(least, self.params.min_rise)), sigmas * sigma)
@@ -248,6 +263,10 @@ class Overfitting(Detector):
         return ""
 
     def _over(self, text: str) -> list[Outcome]:
+        """Note that it is back near its best, or better."""
+        if self.best is not None and self.peak > self.bump[0]:
+            self.bump = [self.peak, self.best[1]]
+        self.peak = 0.0
         before, self.told = self.told, -1
         return [Over(self.kind, text)] if before > 0 else []
 
@@ -256,7 +275,7 @@ class Overfitting(Detector):
         known = len(self.evals)
         self.evals = [row for row in self.evals if int(row[0]) < step]
         self.count -= known - len(self.evals)
-        self.train, self.told = [], -1
+        self.train, self.told, self.peak, self.bump = [], -1, 0.0, [0.0, 0.0]
         if self.best is not None and int(self.best[0]) >= step:
             self.best, self.scores = min(self.evals, key=lambda row: row[1], default=None), {}
 
@@ -264,4 +283,4 @@ class Overfitting(Detector):
         """Undo `state`."""
         vars(self).update(state)
         self.train, self.evals = list(self.train), [list(row) for row in self.evals]
-        self.scores = dict(self.scores)
+        self.scores, self.bump = dict(self.scores), list(self.bump)

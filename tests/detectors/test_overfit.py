@@ -110,6 +110,13 @@ def test_it_is_over_when_evaluation_is_back_near_its_best() -> None:
     assert [change for _, change, _ in incidents(found, KIND)] == ["opened", "resolved"]
 
 
+def test_after_a_rise_that_went_by_itself_the_next_must_be_higher() -> None:
+    wave = [1.45, 1.5, 1.56, 1.63, 1.7]
+    evals = [2.1, 1.7, 1.5, *wave, *wave, *wave, 1.8, 1.9, 2.0, 2.1]
+    told = [(step, change) for step, change, _ in incidents(judged(run(evals, [1.0] * 30)), KIND)]
+    assert told == [(800, "opened"), (900, "resolved"), (1900, "opened")]
+
+
 def test_a_resume_takes_the_evaluations_after_it_back() -> None:
     again = [row(step, loss=0.9, at=1.8e9 + step) for step in range(410, 500, 10)]
     again += [row(500, eval_loss=1.44, at=1.8e9 + 500)]
