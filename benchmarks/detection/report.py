@@ -35,9 +35,9 @@ incidents; rules in both directions are run upwards only.
   test, to report. Events are injected into quiet logs, which keep their repository's split; made curves are dev."""
 
 
-def text(outcomes: list[Outcome], unread: list[str], took: str) -> str:
+def text(outcomes: list[Outcome], unread: list[str], took: str, commit: str = "unknown") -> str:
     """Return the whole report as Markdown."""
-    parts = ["# How well smartmon judges, beside its peers", _about(outcomes, unread, took)]
+    parts = ["# How well smartmon judges, beside its peers", _about(outcomes, unread, took, commit)]
     parts += ["## In short", _short(outcomes), "## How to read the tables", HOW, _shapes()]
     for title, keep, table in _sections():
         chosen = [outcome for outcome in outcomes if keep(outcome)]
@@ -72,18 +72,22 @@ def _sections() -> list[tuple[str, Keep, Table]]:
     ]
 
 
-def _about(outcomes: list[Outcome], unread: list[str], took: str) -> str:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).resolve().parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def commit() -> str:
+    """Return the commit that is checked out, and whether what is judged was changed since."""
+
+    def git(*words: str) -> str:
+        folder = Path(__file__).resolve().parents[2]
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "smartmon", "benchmarks/detection/*.py")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with uncommitted changes" if changed else "")
+
+
+def _about(outcomes: list[Outcome], unread: list[str], took: str, commit: str) -> str:
     mine = [outcome for outcome in outcomes if outcome.system == SMARTMON]
     logs = [outcome for outcome in mine if outcome.section == "corpus"]
     lines = [
-        f"{time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip() or 'unknown'}, smartmon {_version()}, Python "
+        f"{time.strftime('%Y-%m-%d')}, commit {commit}, smartmon {_version()}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {took}. Written by `make bench-detection`.",
         f"Read: {len(logs)} of {len(logs) + len(unread)} real logs of {len({one.source for one in logs})} repositories "
         f"({sum(one.points for one in logs):,} scored points), {_count(mine, 'provoked')} provoked runs, "

@@ -85,12 +85,12 @@ def main() -> None:
     if asked.curve:
         print(look.closely(asked.curve, asked.peer, asked.replay_option))
         return
-    began = time.monotonic()
+    began, commit = time.monotonic(), report.commit()
     done = run(asked)
     outcomes = [outcome for one in done for outcome in one.outcomes]
     worked = resource.getrusage(resource.RUSAGE_CHILDREN)
     took = f"{time.monotonic() - began:.0f} s ({worked.ru_utime + worked.ru_stime:.0f} s of processor time)"
-    text = report.text(outcomes, [one for part in done for one in part.unread], took)
+    text = report.text(outcomes, [one for part in done for one in part.unread], took, commit)
     print(text)
     if asked.write:
         RESULTS.write_text(text)
