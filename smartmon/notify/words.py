@@ -28,7 +28,14 @@ ADVICE = {
     "grad_vanish": "It hardly learns any more: check the learning rate schedule and the loss scale.",
     "overfit": "Training gets better while evaluation gets worse: the best checkpoint lies behind.",
     "collapse": "A loss near zero is more often broken labels or data than success.",
+    "resume_regression": "Optimizer, data order or weights may not have come back: look at what the checkpoint holds.",
+    "throughput_drop": "Look for another process on the GPU, a slow data loader or disk, or heat.",
+    "frozen_metric": "A number that never moves is usually one that is not computed any more.",
+    "dead_expert": "Raise the load-balancing loss or the router's noise: a dead expert rarely comes back by itself.",
+    "prediction_mismatch": "Check the prompt template and the labels of the samples.",
     "disk_full_soon": "The trainer's next checkpoint may fail: make room.",
+    "memory_low": "Fewer data-loader workers, or a smaller cache, make room.",
+    "gpu_hot": "It trains on, but slower: look at the fans, the room, the power limit.",
 }
 """One sentence by kind, for a message that opens or escalates."""
 
@@ -77,6 +84,17 @@ _WHAT: dict[str, Callable[[IncidentChange], str]] = {
     "divergence": lambda _: "training diverges ",
     "slow_divergence": lambda _: "training drifts away ",
     "nonfinite": _nonfinite,
+    "collapse": lambda change: f"{words(change.metric or 'loss')} collapsed ",
+    "grad_explosion": lambda _: "gradients explode ",
+    "overfit": lambda _: "evaluation gets worse ",
+    "resume_regression": lambda _: "worse since the resume ",
+    "throughput_drop": lambda _: "training slowed down ",
+    "frozen_metric": lambda change: f"{words(change.metric or 'a metric')} stands still ",
+    "dead_expert": lambda _: "experts get no tokens ",
+    "prediction_mismatch": lambda _: "answers and losses do not match ",
+    "disk_full_soon": lambda _: "disk nearly full ",
+    "memory_low": lambda _: "memory nearly used up ",
+    "gpu_hot": lambda _: "GPU too hot ",
     "stalled": lambda _: "no progress ",
     "crashed": lambda _: "training crashed ",
 }
