@@ -72,17 +72,13 @@ class Repeats:
         """Whether the last full block was varied; None before the first."""
         self.told = False
 
-    def learn(self, value: float, step: int, *, block: bool) -> None:
-        """Take a finite value."""
-        if value == self.value:
-            self.same += 1
-            return
+    def change(self, value: float, step: int, *, block: bool) -> None:
+        """Take another value: what came so often until now belongs to what is known."""
         if self.same:
-            self._remember_repeats(block=block)
-        self.value, self.same, self.since = value, 1, step
+            self._remember(block=block)
+        self.value, self.same, self.since, self.told = value, 1, step, False
 
-    def _remember_repeats(self, *, block: bool) -> None:
-        """The value has changed: what came so often until now belongs to what is known."""
+    def _remember(self, *, block: bool) -> None:
         if not block:
             self.repeated = [*self.repeated, int(self.value in self.before), *[1] * min(EVALS, self.same - 1)][-EVALS:]
             self.before = [*self.before[1 - EVALS :], self.value]
@@ -143,17 +139,18 @@ class FrozenMetrics(Detector):
             repeats = self.tracks.get(name) or self._new(name, what)
             if repeats is None:
                 continue
-            was_told = repeats.told
-            repeats.learn(value, moment.step, block=what == TRAIN)
-            repeats.told = was_told and repeats.same > 1
-            thawed = thawed or repeats.told is not was_told
-            if repeats.same > 1 and not repeats.told and self._frozen(repeats, what, moment):
-                repeats.told = True
-                firing = self._firing(repeats, name)
+            firing = None
+            if value != repeats.value:
+                thawed = thawed or repeats.told
+                repeats.change(value, moment.step, block=what == TRAIN)
+            else:
+                repeats.same += 1
+                firing = self._frozen(repeats, name, what, moment)
+            if firing is not None:
                 yield firing
-                moment.said(self.kind, name, firing, "")
-            elif moment.trace is not None and repeats.known:
-                moment.said(self.kind, name, None, f"{number(value, 6)} came {repeats.same} times in a row")
+            if moment.trace is not None and repeats.known:
+                text = f"{number(value, 6)} came {repeats.same} times in a row"
+                moment.said(self.kind, name, firing, text)
         if thawed and not any(repeats.told for repeats in self.tracks.values()):
             yield Over(self.kind, "it changes again")
 
@@ -165,16 +162,17 @@ class FrozenMetrics(Detector):
         self.tracks[name] = Repeats()
         return self.tracks[name]
 
-    def _frozen(self, repeats: Repeats, what: str, moment: Moment) -> bool:
+    def _frozen(self, repeats: Repeats, name: str, what: str, moment: Moment) -> Firing | None:
+        """The value came again: return what is to be told of that."""
         params = self.params
-        if what == TRAIN:
-            if repeats.same < params.times or not repeats.was_varied():
-                return False
-        elif repeats.same < params.eval_times or not repeats.was_moving():
-            return False
-        if repeats.value == 0 or self._decayed(moment):
-            return False
-        return what != DISCRETE or self._rests(repeats)
+        if repeats.told or repeats.same < (params.times if what == TRAIN else params.eval_times):
+            return None
+        if not (repeats.was_varied() if what == TRAIN else repeats.was_moving()):
+            return None
+        if repeats.value == 0 or self._decayed(moment) or (what == DISCRETE and not self._rests(repeats)):
+            return None
+        repeats.told = True
+        return self._firing(repeats, name)
 
     def _rests(self, repeats: Repeats) -> bool:
         """Whether a score that counts is frozen, not merely learned: no loss of an evaluation moved meanwhile."""
@@ -241,7 +239,7 @@ def sort_of(name: str) -> str:
 def _moves(values: Sequence[float]) -> bool:
     """Whether successive values lie so many units of their last digit apart that rounding makes none the same."""
     moves = [abs(b - a) for a, b in pairwise(values)]
-    return bool(moves) and median(moves) >= DIGITS * min(_last_digit(value) for value in values)
+    return bool(moves) and median(moves) >= DIGITS * min(_last_digit(value) for value in values[-EVALS:])
 
 
 def _last_digit(value: float) -> float:

@@ -45,8 +45,8 @@ class GradExplosion(Params):
     the last five is `lasting` times the level of the last 100, 0.75 times that above the last 30 and a tenth of the
     first 20: for 3 points from `spike` times the level on, else for 10 (5 where one averages ten steps) and only if the
     loss does not fall. Critical from `exploded` times the level and not below the first 20, for two points of a
-    per-step log or together with a loss that stands out; until then a warning. Info while a divergence of the loss is
-    open that is as grave. Where the clipping limit is known (`clip`, or logged as `max_grad_norm`), info when over 5 %
+    per-step log or together with a loss that stands out. Info while a divergence of the loss is open that is as
+    grave. Where the clipping limit is known (`clip`, or logged as `max_grad_norm`), info when over 5 %
     of the last 300 norms are above it and that is three times the share before.
     Gets wrong: an explosion so slow that it becomes the level.
     """
@@ -115,7 +115,8 @@ class GradExplosions(Detector):
             lasting = self._lasting(moment, value, score)
             if lasting is not None and (firing is None or lasting.severity.rank > firing.severity.rank):
                 firing = lasting
-        firing = self._clipping(moment, value) or firing
+        clipping = self._clipping(moment, value)
+        firing = firing or clipping
         if firing is not None:
             yield firing
         if moment.trace is not None:
@@ -130,14 +131,11 @@ class GradExplosions(Detector):
             self.huge = 0
             return None
         times = value / score.center if score.center > 0 else score.ratio_long
-        severity = Severity.INFO
         exploded = times >= params.exploded and value >= median(self.first)
         self.huge = self.huge + 1 if exploded else 0
-        if self.huge:
-            with_loss = moment.loss is not None and moment.loss.z >= CLIP
-            proven = self.huge >= 2 or moment.averaged or with_loss
-            severity = Severity.CRITICAL if proven else Severity.WARNING
-            severity = Severity.INFO if _told(moment, severity) else severity
+        with_loss = moment.loss is not None and moment.loss.z >= CLIP
+        proven = self.huge >= 2 or (self.huge and (moment.averaged or with_loss))
+        severity = Severity.CRITICAL if proven and not _told(moment, Severity.CRITICAL) else Severity.INFO
         # What is open tells it already, unless this is far more.
         lately = self.open >= 0 or self.since < QUIET
         if severity.rank <= max(self.open, 0) and lately and value < 2 * self.told:
@@ -211,9 +209,8 @@ class GradExplosions(Detector):
         """Count the norms above the clipping limit, in blocks of 100."""
         limit = self.params.clip
         if limit is None:
-            logged = [moment.latest[name] for name in CLIP_NAMES if name in moment.latest]
-            limit = next((most for most in logged if most > 0), None)
-            if limit is None:
+            limit = moment.latest.get(CLIP_NAMES[0]) or moment.latest.get(CLIP_NAMES[1])
+            if limit is None or not limit > 0:
                 return None
         self.seen += 1
         self.clipped[-1] += value > limit

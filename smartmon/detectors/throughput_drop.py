@@ -17,7 +17,8 @@ from smartmon.text import number
 
 RATES = ("tokens_per_sec", "samples_per_sec", "steps_per_sec")
 """Logged rates, best first: tokens know that longer sequences take longer."""
-EVALS = ("eval_loss", "eval_accuracy", "eval_perplexity")
+ANY_RATE = frozenset(RATES)
+EVALS = frozenset({"eval_loss", "eval_accuracy", "eval_perplexity"})
 CLOCK = "steps_per_sec"
 HIGHER = 1.1
 HABIT = (2, 4)
@@ -72,9 +73,8 @@ class ThroughputDrops(Detector):
     def observe(self, moment: Moment) -> Iterator[Outcome]:
         """Judge when a block is full: whether it is does not depend on how the rows were read."""
         fresh = moment.fresh
-        evaluated = any(name in fresh for name in EVALS)
-        closed = moment.timed and self._tick(moment, evaluated=evaluated)
-        if any(name in fresh for name in RATES):
+        closed = moment.timed and self._tick(moment, evaluated=not EVALS.isdisjoint(fresh))
+        if not ANY_RATE.isdisjoint(fresh):
             closed = self._logged(moment) or closed
         if closed:
             yield from self._judge(moment)
