@@ -298,7 +298,7 @@ def recognises(head: bytes, path: Path) -> str:
     index = layout.step if layout.step is not None else layout.epoch
     assert index is not None  # a layout without either is none
     metric = min(telling, key=lambda name: (name != "loss", "loss" not in name), default=layout.names[1])
-    whose = f", as {layout.dialect} writes it" if layout.dialect != GENERIC else ""
+    whose = f", as {layout.dialect.partition(' (')[0]} writes it" if layout.dialect != GENERIC else ""
     return f"its header names {layout.names[index]} and {metric}{whose}"
 
 

@@ -208,9 +208,10 @@ def _configured(entry: RunEntry, folder: Path) -> Iterator[SourceSpec]:
         magic = glob.has_magic(pattern) and not os.path.lexists(pattern)
         for match in _matches(pattern) if magic else [pattern]:
             path = Path(match)
-            kind = "text" if entry.pattern else sniff(path) or _by_name(path)
+            options = reading(entry)
+            kind = sniff(path, options) or _by_name(path)
             inside = path.relative_to(folder) if path.is_relative_to(folder) else path
-            yield SourceSpec(shown(inside), kind, path, RANKS.get(kind, SourceRank.STREAM), options=reading(entry))
+            yield SourceSpec(shown(inside), kind, path, RANKS.get(kind, SourceRank.STREAM), options=options)
     if entry.checkpoint_dir is not None and folder / entry.checkpoint_dir != folder:
         place = folder / entry.checkpoint_dir
         yield SourceSpec(shown(place / _STATE_NAME), "trainer_state", place, SourceRank.STATE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from smartmon.records import Batch, Json, Note, StatusReport
 from smartmon.sources.account import Account
 from smartmon.sources.base import Source, SourceSpec, shown
 from smartmon.sources.discovery import discover, run_sources
+from smartmon.sources.folders import Folders
+from smartmon.sources.logs import ONE_A_FOLDER
 from smartmon.sources.registry import open_source
 from smartmon.sources.sniff import RANKS, examine, replay_source, why_not
 
@@ -75,13 +77,32 @@ def explain(path: Path, now: float, options: Mapping[str, Json] | None = None) -
 
     A folder that is no run stands for the first 20 runs that are found in it.
     """
-    specs = [spec for spec in run_sources(path) if spec.path.exists()] if path.is_dir() else []
-    if not specs and path.is_dir():
+    runs = [run_sources(path)] if path.is_dir() else []
+    if runs == [()]:
         found, _notes = discover([path])
-        specs = [spec for run in found[:MOST_RUNS] for spec in run.sources if spec.path.exists()]
-    if not specs:
-        return [_file(path, now, options)]
-    return [_read(open_source(_with(spec, options)), _why(spec), now) for spec in specs]
+        runs = [run.sources for run in found[:MOST_RUNS]]
+    told = [each for specs in runs for each in _run(specs, now, options)]
+    return told or [_file(path, now, options)]
+
+
+def _run(specs: Collection[SourceSpec], now: float, options: Mapping[str, Json] | None) -> Iterator[Explained]:
+    """Explain the logs of one run, those first that own what several have; then those that another stands for."""
+    there = sorted((spec for spec in specs if spec.path.exists()), key=lambda spec: -spec.rank)
+    for spec in there:
+        yield _read(open_source(_with(spec, options)), _why(spec), now)
+    for spec in there:
+        if spec.format in ONE_A_FOLDER:
+            for other in _passed_over(spec.path, {each.path for each in there}, spec.format):
+                yield Explained(other, why=f"{shown(spec.path.name)} beside it is newer: each start begins a log")
+
+
+def _passed_over(read: Path, known: Collection[Path], format: str) -> Iterator[Path]:
+    """Yield the older logs of the kind in a log's folder."""
+    listing = Folders().list(str(read.parent))
+    for name in listing.candidates if listing is not None else ():
+        other = read.parent / name
+        if other not in known and (found := examine(other)) is not None and found.format == format:
+            yield other
 
 
 def _file(path: Path, now: float, options: Mapping[str, Json] | None) -> Explained:
@@ -89,9 +110,7 @@ def _file(path: Path, now: float, options: Mapping[str, Json] | None) -> Explain
         source = replay_source(path, options)
     except SourceError:
         return Explained(path, why=why_not(path))
-    if options and options.get("pattern"):
-        return _read(source, "a pattern was given", now)
-    found = examine(path)
+    found = examine(path, options)
     return _read(source, found.why if found else "", now)
 
 
@@ -103,6 +122,8 @@ def _why(spec: SourceSpec) -> str:
     found = examine(spec.path)
     if found is not None and found.format == spec.format:
         return found.why
+    if spec.path.is_dir():
+        return "it holds folders of TensorBoard event files, one for each start"
     return "its name is that of a log that smartmon knows"
 
 

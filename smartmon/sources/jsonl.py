@@ -154,7 +154,8 @@ class JsonLines:
         measured = is_point(record, row)
         # verl keeps its metrics in `data` always; others may keep only details in objects beside them.
         deep = not measured or row.step is None or "data" in record
-        if deep and any(type(value) is dict for value in record.values()):
+        if deep and (objects := [key for key, value in record.items() if type(value) is dict]):
+            self._rows.opened(objects)
             record = flat(record)
             row = self._rows.read(record)
             measured = is_point(record, row)

@@ -153,6 +153,11 @@ class RowReader:
             account.ignored.setdefault(f"names beyond the first {MAX_NAMES:,}", (1, ""))
         return account
 
+    def opened(self, keys: Iterable[str]) -> None:
+        """Learn that these keys hold objects whose values were read one by one: nothing of them was left out."""
+        for key in keys:
+            self._texts.pop(key, None)
+
     def _leave(self, key: str, value: object) -> None:
         if key not in self._texts and len(self._texts) < MOST:
             self._texts[key] = storable(repr(value)[:LONGEST], LONGEST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import NamedTuple
@@ -48,8 +48,13 @@ class Sniffed(NamedTuple):
     """In words, for a person."""
 
 
-def examine(path: Path) -> Sniffed | None:
-    """Say what format a file or folder is in, and why; None when nothing here reads it."""
+def examine(path: Path, options: Mapping[str, Json] | None = None) -> Sniffed | None:
+    """Say what format a file or folder is in, and why; None when nothing here reads it.
+
+    `options` say how its lines are to be read: `pattern`, `keys`.
+    """
+    if options and options.get("pattern"):
+        return Sniffed("text", "a pattern was given for its lines")
     if path.is_dir():
         return _folder(path)
     try:
@@ -68,18 +73,28 @@ def examine(path: Path) -> Sniffed | None:
             why = ""
         if why:
             return Sniffed(kind, why)
+    return _told(head, (options or {}).get("keys") or {})
+
+
+def _told(head: bytes, keys: Collection[str]) -> Sniffed | None:
+    """Say what a file is that only becomes a log by what its keys are said to mean."""
+    line = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0].decode("utf-8", "replace")
+    if keys and line.startswith("{"):
+        return Sniffed("jsonl", "its lines are JSON objects, and it was said what their keys mean")
+    if any(cell.strip(' "\r') in keys for cell in re.split(r"[,;\t]", line)):
+        return Sniffed("csv", "its header names a column of which it was said what it means")
     return None
 
 
-def sniff(path: Path) -> str | None:
+def sniff(path: Path, options: Mapping[str, Json] | None = None) -> str | None:
     """Return the format of a file or folder; None when nothing here reads it."""
-    found = examine(path)
+    found = examine(path, options)
     return None if found is None else found.format
 
 
 def replay_source(path: Path, options: Mapping[str, Json] | None = None) -> Source:
     """Return the source that reads a log for a replay; raise `SourceError` when it cannot be read."""
-    kind = "text" if options and options.get("pattern") else sniff(path)
+    kind = sniff(path, options)
     if kind is None:
         raise SourceError(f"cannot replay {clean(shown(path))}: {why_not(path)}")
     rank = RANKS.get(kind, SourceRank.STREAM)
@@ -103,11 +118,17 @@ def why_not(path: Path) -> str:
     if path.is_dir():
         return "it is a folder without anything in it that smartmon reads; name the log file itself"
     try:
-        with opened(path) as (_descriptor, found):
+        with opened(path) as (descriptor, found):
             if not found.st_size:
                 return "it is empty"
+            head = read_at(descriptor, 0, HEAD)
     except Unreadable as problem:
         return f"it {problem}"
+    if head.lstrip()[:1] == b"{":
+        return (
+            "it holds JSON, but nothing in it that is known to count steps. Say what its keys mean: "
+            "smartmon replay --key n_updates=step --key stats.ce=loss"
+        )
     return (
         "it holds nothing that smartmon knows how to read; it reads status files, JSON Lines, CSV, TensorBoard event "
         "files, Hugging Face's trainer_state.json and what the known trainers print. For the lines of any other: "

@@ -34,6 +34,8 @@ from smartmon.sources.text_failures import Failures
 
 _LONGEST = 16384
 """Characters of a line that are looked at."""
+_BAR = 400
+"""Characters of a line that may be nothing but a progress bar."""
 _LINES = MAX_ROWS - 1000
 """Lines of one read: dicts that waited for their step come on top, and an accuracy may double a row."""
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
@@ -122,7 +124,8 @@ class TextLog:
             for logged in found:
                 self._add(logged, reading, failures, speaker)
             if not found and not failures.line(text, end) and not speaker.waits:
-                self.account.ignore("lines without metrics", text)
+                drawn = "%|" in text and len(text) < _BAR
+                self.account.ignore("drawings of progress bars" if drawn else "lines without metrics", text)
         if lines.lines:
             reading.last = written(lines.lines[-1][1][:200].decode("utf-8", "replace"))
         since = (last.get("since") or now) if speaker.waits else None
