@@ -54,7 +54,9 @@ def evidence(around: Around, firing: Firing, step: int) -> dict[str, Json]:
     onset = firing.onset_step if firing.onset_step is not None else step
     losses = [value for _, value in around.recent.get("loss", ()) if math.isfinite(value)]
     seen = _Seen(firing, onset, around.moves(firing.metric, onset), list(around.near(onset)), around.sample, losses)
-    told: dict[str, Json] = {"around": [*map(_moved, seen.moves[:TOLD]), *_changes(seen), *_host(seen)]}
+    # A rate that jumped is told with its moment; that it also left its level says the same.
+    moves = [move for move in seen.moves if move.metric != "learning_rate" or seen.mark("learning_rate") is None]
+    told: dict[str, Json] = {"around": [*map(_moved, moves[:TOLD]), *_changes(seen), *_host(seen)]}
     for rule in _RULES:
         if (cause := rule(seen)) is not None:
             told["cause"], told["next"] = cause

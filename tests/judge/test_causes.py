@@ -39,7 +39,7 @@ def test_a_learning_rate_that_jumped_just_before_is_the_likely_cause() -> None:
     assert anomaly.context["cause"] == (
         "The learning rate rose 10 times at step 100, just before: look at the schedule first."
     )
-    assert "the learning rate went from 0.0001 to 0.001 at step 100" in anomaly.context["around"]
+    assert anomaly.context["around"] == ["the learning rate went from 0.0001 to 0.001 at step 100"]
 
 
 def test_a_learning_rate_that_fell_is_told_but_blamed_for_nothing() -> None:
