@@ -217,7 +217,7 @@ class Spikes:
         count, first = len(self.tail), self.tail[0][0]
         points = self.points - first if count >= TAIL_KNOWN else min(self.points, TAIL_POINTS)
         share = (count + 500 * GAUSS_SHARE) / (points + 500)
-        decay = (sum(math.log(z / TAIL_Z) for _, z in self.tail) + 10 * GAUSS_TAIL) / (count + 10)
+        decay = (sum(math.log(z / TAIL_Z) for _, z in self.tail) + 4 * GAUSS_TAIL) / (count + 4)
         self.single_bar = min(HIGHEST_BAR, TAIL_Z * max(1.0, share / ONCE) ** decay)
 
     def _watch_recovery(self, score: Score, fired: bool) -> None:

@@ -30,6 +30,8 @@ NINTH_DECILE = 1.2816
 """Of a Gaussian, in deviations."""
 ACCEPT = 4.0
 REFUSALS = 200
+RETURNS = (5, 100)
+"""So many times within so many values that it came back from refused ones make those part of the noise."""
 
 
 class Score(NamedTuple):
@@ -74,6 +76,8 @@ class Level:
         self.positive = 0
         """Finite values in a row that were above 0."""
         self.refused: list[tuple[int, float]] = []
+        self.returns: list[int] = []
+        """Of the last returns from refused values, how many values had been seen."""
         self.sample = Sample()
         self.floor_long = 0.0
         self.floor_left = 0
@@ -199,9 +203,11 @@ class Level:
             self._cache = None
         if self.log != was_log and self.us:
             self._rebuild(list(self.steps), list(self.raw))
-        self.last_accepted = score.z_long <= (ACCEPT if score.known else UNKNOWN_Z)
+        self.last_accepted = score.z_long <= (ACCEPT if score.known else UNKNOWN_Z) or self._keeps_returning()
         if self.last_accepted:
-            self.refused.clear()
+            if self.refused:
+                self.returns = [*self.returns[1 - RETURNS[0] :], self.seen]
+                self.refused.clear()
             self._add(step, value)
             return False
         self.refused.append((step, value))
@@ -211,6 +217,11 @@ class Level:
         self.refused = []
         self._rebuild([s for s, _ in kept], [v for _, v in kept])
         return True
+
+    def _keeps_returning(self) -> bool:
+        """Whether refused values come and go so often that the baseline must learn them: data of two kinds."""
+        count, values = RETURNS
+        return not self.refused and len(self.returns) == count and self.returns[0] > self.seen - values
 
     def _add(self, step: int, value: float) -> None:
         u = self._to(value)
@@ -291,6 +302,7 @@ class Level:
             "seen": self.seen,
             "positive": self.positive,
             "refused": [list(pair) for pair in self.refused],
+            "returns": list(self.returns),
             "sample": [self.sample.stride, self.sample.seen, list(self.sample.values)],
             "floor": [self.floor_long, self.floor_left],
             "last": [self.last_step, self.last_accepted],
@@ -305,6 +317,7 @@ class Level:
         self.floor_long, self.floor_left = state["floor"]
         self.last_step, self.last_accepted = state["last"]
         self.refused = [(step, value) for step, value in state["refused"]]
+        self.returns = list(state["returns"])
         self._rebuild(state["steps"], state["raw"], state["short"])
 
 
