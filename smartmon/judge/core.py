@@ -228,7 +228,7 @@ class Judge:
         may_hide = self.run_state in MOVING and not self._rewards
         firing, usable = self._numbers.loss(detectors.nonfinite, point, grad, may_hide=may_hide, trace=trace)
         if not usable:
-            self._loss.calm = False
+            self._loss.calm, self._loss.score = False, None
             return [firing]
         spiked = self._grad.point()
         firings: list[Firing | None] = [firing]
