@@ -149,7 +149,7 @@ class FrozenMetrics(Detector):
             if firing is not None:
                 yield firing
             if moment.trace is not None and repeats.known:
-                text = f"{number(value, 6)} came {repeats.same} times in a row"
+                text = "it changed" if repeats.same == 1 else f"the same value {repeats.same} times in a row"
                 moment.said(self.kind, name, firing, text)
         if thawed and not any(repeats.told for repeats in self.tracks.values()):
             yield Over(self.kind, "it changes again")

@@ -82,7 +82,7 @@ class Plateaus(Detector):
         if firing is not None:
             yield firing
         if moment.trace is not None and self.gained is not None:
-            text = f"gained {100 * self.gained:.2f} % over the last {self._span:,} losses"
+            text = f"fell by {100 * self.gained:z.2f} % over the last {self._span:,} losses"
             moment.said(self.kind, "loss", firing, text)
 
     @property
@@ -128,8 +128,8 @@ class Plateaus(Detector):
         self.told_at, self.told_after = level, self.seen
         onset = int(self.blocks[-BLOCKS][0])
         text = (
-            f"loss stands at {number(level)}: over the {self._span:,} values up to step {moment.step:,} it gained "
-            f"{100 * self.gained:.2f} % (between {100 * least:.2f} and {100 * most:.2f} %)."
+            f"loss stands at {number(level)}: over the {self._span:,} values up to step {moment.step:,} it fell by "
+            f"{100 * self.gained:z.2f} % (between {100 * least:z.2f} and {100 * most:z.2f} %)."
         )
         evidence = {"gain": self.gained, "gain_low": least, "gain_high": most}
         return Firing(

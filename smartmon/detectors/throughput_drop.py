@@ -79,7 +79,7 @@ class ThroughputDrops(Detector):
         if closed:
             yield from self._judge(moment)
         elif moment.trace is not None and (self.clock.known or self.rate.known):
-            moment.said(self.kind, CLOCK, None, self._seen())
+            moment.said(self.kind, self.rate_name or CLOCK, None, self._seen())
 
     def _tick(self, moment: Moment, *, evaluated: bool) -> bool:
         """Take the time since the last new step; return whether that closed a block."""
@@ -136,7 +136,7 @@ class ThroughputDrops(Detector):
         if firing is not None:
             yield firing
         if moment.trace is not None and both:
-            moment.said(self.kind, CLOCK, firing, self._seen())
+            moment.said(self.kind, self.rate_name or CLOCK, firing, self._seen())
         adopted = any(blocks.slow_for >= ADOPT for blocks in slow)
         if adopted:
             for blocks in slow:
