@@ -78,8 +78,9 @@ def detectors_table() -> str:
     rows = ["| kind | fires at | first setting |", "|---|---|---|"]
     for kind, info in Detectors.model_fields.items():
         section = info.get_default(call_default_factory=True)
-        key, value = next((key, value) for key, value in section.model_dump(mode="json").items() if key != "enabled")
-        rows.append(f"| `{kind}` | {(info.description or '').rstrip('.')} | `{key} = {json.dumps(value)}` |")
+        shown = {key: value for key, value in section.model_dump(mode="json").items() if value is not None}
+        key = next((key for key in shown if key != "enabled"), "enabled")
+        rows.append(f"| `{kind}` | {(info.description or '').rstrip('.')} | `{key} = {json.dumps(shown[key])}` |")
     return "\n".join(rows)
 
 

@@ -60,6 +60,9 @@ _SAMPLES: dict[str, dict[str, Any]] = {
         "max_lr": 0.0002,
         "accuracy_unit": "percent",
     },
+    "detectors.gpu_hot": {"celsius": 85.0},
+    "detectors.grad_explosion": {"clip": 1.0},
+    "push": {"token_file": "secrets/push-token"},
     "dashboard": {"public_url": "http://gpu-box:8081"},
 }
 """What is shown where there is no default to show."""

@@ -48,32 +48,32 @@ class Detectors(Params):
     accuracy_drop: AccuracyDrop = Field(AccuracyDrop(), description="An accuracy far below the mean of the last ones.")
     best_model: BestModel = Field(BestModel(), description="A new lowest loss.")
     divergence: Divergence = Field(Divergence(), description="A loss that keeps rising, stays up, or runs away.")
-    nonfinite: NonFinite = Field(NonFinite(), description="NaN, infinity, and NaN hidden by the trainer's log.")
-    stalled: Stalled = Field(Stalled(), description="No new step for far longer than the run's own pace.")
-    crashed: Crashed = Field(Crashed(), description="The run says that it died, or keeps starting over.")
-    collapse: Collapse = Field(
-        Collapse(), description="A loss that drops to about 0, or rewards that teach nothing any more."
-    )
-    resume_regression: ResumeRegression = Field(
-        ResumeRegression(), description="A loss that is worse after a resume than it was at the same steps."
-    )
-    dead_expert: DeadExpert = Field(DeadExpert(), description="Experts of a mixture that get no tokens any more.")
-    prediction_mismatch: PredictionMismatch = Field(
-        PredictionMismatch(), description="Right answers with high losses, wrong ones with low."
-    )
     slow_divergence: SlowDivergence = Field(
         SlowDivergence(), description="A loss that drifts away from its best level too slowly to stand out."
     )
+    nonfinite: NonFinite = Field(NonFinite(), description="NaN, infinity, and NaN hidden by the trainer's log.")
+    collapse: Collapse = Field(
+        Collapse(), description="A loss that drops to about 0, or rewards that teach nothing any more."
+    )
     overfit: Overfit = Field(Overfit(), description="An evaluation loss that gets worse while training gets better.")
-    disk_full_soon: DiskFullSoon = Field(DiskFullSoon(), description="The trainer's disk is full, or soon will be.")
-    memory_low: MemoryLow = Field(MemoryLow(), description="The machine runs out of memory.")
-    gpu_hot: GpuHot = Field(GpuHot(), description="A GPU so hot that it slows itself down.")
+    resume_regression: ResumeRegression = Field(
+        ResumeRegression(), description="A loss that is worse after a resume than it was at the same steps."
+    )
+    plateau: Plateau = Field(Plateau(), description="A loss that falls no more.")
+    frozen_metric: FrozenMetric = Field(FrozenMetric(), description="A metric that repeats one old value.")
     grad_explosion: GradExplosion = Field(GradExplosion(), description="A gradient norm far above its level.")
     grad_vanish: GradVanish = Field(GradVanish(), description="A gradient norm of almost nothing, or of exactly 0.")
     lr_jump: LrJump = Field(LrJump(), description="A learning rate that jumps, or is 0 before the schedule is over.")
     throughput_drop: ThroughputDrop = Field(ThroughputDrop(), description="Steps that take much longer than before.")
-    frozen_metric: FrozenMetric = Field(FrozenMetric(), description="A metric that repeats one old value.")
-    plateau: Plateau = Field(Plateau(), description="A loss that falls no more.")
+    stalled: Stalled = Field(Stalled(), description="No new step for far longer than the run's own pace.")
+    crashed: Crashed = Field(Crashed(), description="The run says that it died, or keeps starting over.")
+    dead_expert: DeadExpert = Field(DeadExpert(), description="Experts of a mixture that get no tokens any more.")
+    prediction_mismatch: PredictionMismatch = Field(
+        PredictionMismatch(), description="Right answers with high losses, wrong ones with low."
+    )
+    disk_full_soon: DiskFullSoon = Field(DiskFullSoon(), description="The trainer's disk is full, or soon will be.")
+    memory_low: MemoryLow = Field(MemoryLow(), description="The machine runs out of memory.")
+    gpu_hot: GpuHot = Field(GpuHot(), description="A GPU so hot that it slows itself down.")
 
     _installed: dict[str, Params] = PrivateAttr(default_factory=dict)
 
