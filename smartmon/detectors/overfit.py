@@ -28,6 +28,8 @@ AGAIN = 1.25
 """Times the largest rise that went by itself that the next one must be."""
 FLAT = 0.02
 """Rise of the training loss, as a share, up to which it has stayed where it was."""
+RISEN = 0.2
+"""Share by which the training loss of the last evaluation alone shows that training got worse too."""
 BETTER = 0.01
 SCORES = {
     **dict.fromkeys(("eval_accuracy", "eval_f1", "eval_rougeL", "eval_bleu", "eval_exact_match"), 1),
@@ -231,7 +233,8 @@ class Overfitting(Detector):
         severity, word = Severity.CRITICAL if grave else Severity.WARNING, "overfit"
         if math.isnan(before) or math.isnan(now):
             severity, why = Severity.WARNING, "no training loss is known to compare with, so it may be something else"
-        elif now > before + FLAT * abs(before):
+        elif now > before + FLAT * abs(before) or known[-1] > before + RISEN * abs(before) or moment.loss_open:
+            now = max(now, known[-1])
             if not streak:
                 return None
             # Those who judge the training loss say it where they see it; few values are too few for them.

@@ -87,6 +87,12 @@ def test_where_training_gets_worse_too_it_says_so_and_wakes_nobody() -> None:
     assert "this is no overfitting" in anomalies(found, KIND)[0].message
 
 
+def test_a_loss_that_runs_away_is_told_as_that_alone() -> None:
+    found = judged(run([2.1, 1.7, 1.5, 1.45, 1.52, 1.9, 10.5], [*FALLING[:4], 1.0, 0.99, 9.0]))
+    assert incidents(found, KIND) == []
+    assert [change for _, change, _ in incidents(found, "divergence")]
+
+
 def test_without_a_training_loss_it_says_what_is_missing() -> None:
     found = judged([row(100 * i, eval_loss=value) for i, value in enumerate(WORSE)])
     assert [change for _, change, _ in incidents(found, KIND)] == ["opened"]
