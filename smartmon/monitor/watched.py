@@ -9,8 +9,7 @@ from pathlib import Path
 from smartmon.config import RunEntry
 from smartmon.judge import Judge
 from smartmon.records import Anomaly, Batch, Checkpoint, Json, RunState, StatusReport
-from smartmon.snapshots.layout_table import UNKNOWN
-from smartmon.snapshots.layouts import find_checkpoints
+from smartmon.snapshots.layouts import checkpoint_steps, find_checkpoints
 from smartmon.sources import FoundRun, Source, open_source
 from smartmon.store import RunRow, Store
 
@@ -121,6 +120,10 @@ class Watched:
 
     def new_checkpoints(self) -> list[Checkpoint]:
         """Checkpoints that appeared since the last call; those of the first call are not new."""
-        found = {c.step: c for c in find_checkpoints(self.found.path, self.checkpoint_dir) if c.step != UNKNOWN}
-        known, self._known_checkpoints = self._known_checkpoints, set(found)
-        return [] if known is None else [found[step] for step in sorted(found.keys() - known)]
+        # Most looks find nothing new: what is in the checkpoints is listed only when something is.
+        steps = checkpoint_steps(self.found.path, self.checkpoint_dir)
+        known, self._known_checkpoints = self._known_checkpoints, steps
+        if known is None or steps <= known:
+            return []
+        found = {c.step: c for c in find_checkpoints(self.found.path, self.checkpoint_dir)}
+        return [found[step] for step in sorted(steps - known) if step in found]

@@ -6,7 +6,7 @@ import contextlib
 import enum
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +41,35 @@ def find_checkpoints(run: Path, checkpoint_dir: Path | None = None) -> list[Chec
     Where neither name nor file tells the step (yet), it is UNKNOWN, the lowest.
     """
     found = []
+    for place, name, layout, names in _named(run, checkpoint_dir):
+        with contextlib.suppress(OSError):
+            listing = look(place / name, layout, names)
+            if listing.entries or layout.folder:
+                found.append(_checkpoint(place, name, layout, listing))
+    return sorted(found, key=lambda checkpoint: (checkpoint.step, checkpoint.mtime, checkpoint.path))
+
+
+def checkpoint_steps(run: Path, checkpoint_dir: Path | None = None) -> set[int]:
+    """The steps that `find_checkpoints` would find, where they are known; what is in the folders is not listed."""
+    steps = set()
+    for place, name, layout, names in _named(run, checkpoint_dir):
+        step = layout.step(name)
+        if step is None:
+            with contextlib.suppress(OSError):
+                step = _step_inside(place, name, layout, look(place / name, layout, names))
+        if step is not None:
+            steps.add(step)
+    return steps - {UNKNOWN}
+
+
+def _named(run: Path, checkpoint_dir: Path | None) -> Iterator[tuple[Path, str, Layout, Collection[str]]]:
+    """Yield what is named as a checkpoint, with all names in its folder."""
     for place in places(run, checkpoint_dir):
         names = _names(place)
         for name, folder in names.items():
             layout = layout_of(name, folder=folder, place="" if checkpoint_dir is not None else place.name)
             if layout is not None:
-                with contextlib.suppress(OSError):
-                    listing = look(place / name, layout, names)
-                    if listing.entries or layout.folder:
-                        found.append(_checkpoint(place, name, layout, listing))
-    return sorted(found, key=lambda checkpoint: (checkpoint.step, checkpoint.mtime, checkpoint.path))
+                yield place, name, layout, names
 
 
 def _names(place: Path) -> dict[str, bool]:
@@ -66,8 +85,7 @@ def _checkpoint(place: Path, name: str, layout: Layout, listing: Listing) -> Che
     path = place / name
     step = layout.step(name)
     if step is None:
-        inside = next((step_in(place, entry, layout.keys) for entry in listing.entries if entry.name == name), None)
-        step = UNKNOWN if inside is None else inside + layout.first
+        step = _step_inside(place, name, layout, listing)
     return Checkpoint(
         path=path,
         step=step,
@@ -76,6 +94,11 @@ def _checkpoint(place: Path, name: str, layout: Layout, listing: Listing) -> Che
         bytes=listing.bytes,
         mtime=path.lstat().st_mtime,
     )
+
+
+def _step_inside(place: Path, name: str, layout: Layout, listing: Listing) -> int:
+    inside = next((step_in(place, entry, layout.keys) for entry in listing.entries if entry.name == name), None)
+    return UNKNOWN if inside is None else inside + layout.first
 
 
 def look(path: Path, layout: Layout, names: Iterable[str] | None = None) -> Listing:

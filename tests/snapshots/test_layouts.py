@@ -14,8 +14,10 @@ import pytest
 from smartmon.snapshots import layout_step
 from smartmon.snapshots.copying import Copier
 from smartmon.snapshots.layout_table import UNKNOWN, is_model_file
-from smartmon.snapshots.layouts import Looks, Readiness, find_checkpoints
+from smartmon.snapshots.layouts import Looks, Readiness, checkpoint_steps, find_checkpoints
 from smartmon.snapshots.restore import restore
+from tests.e2e.trainer import GOOD, Trainer
+from tests.e2e.trainers import TRAINERS
 from tests.snapshots.trainer import NOW, World
 from tests.snapshots.trainers import lightning, nanogpt, torch_save, weights, write_megatron, write_nanochat
 
@@ -393,3 +395,15 @@ def test_an_unfinished_folder_of_megatron_gives_way_to_the_one_before(world: Wor
     world.ask(100, severity="info")
     world.work()
     assert world.only.checkpoint_step == 50
+
+
+@pytest.mark.parametrize("kind", TRAINERS, ids=lambda kind: kind.__name__)
+def test_the_steps_alone_are_those_of_the_checkpoints(tmp_path: Path, kind: type[Trainer]):
+    trainer = kind(tmp_path)
+    trainer.play(GOOD)
+    said = {"d20": trainer.folder / "base_checkpoints" / "d20", "grpo": tmp_path / "verl" / "checkpoints"}.get(
+        kind.named
+    )
+    found = {each.step for each in find_checkpoints(trainer.folder, said)}
+    assert checkpoint_steps(trainer.folder, said) == found
+    assert bool(found) == bool(kind.saves)
