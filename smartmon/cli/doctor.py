@@ -85,6 +85,8 @@ def examine(base_dir: list[Path] | None, config: Path | None) -> Iterator[Line]:
 
 
 def _runs(settings: Config) -> Iterator[Line]:
+    from glob import has_magic
+
     from smartmon.cli.checks import Line
     from smartmon.sources import discover
     from smartmon.text import clean
@@ -99,6 +101,11 @@ def _runs(settings: Config) -> Iterator[Line]:
         yield Line("runs", "warn", "nothing that looks like a training run is here yet", fix)
     for note in notes:
         yield Line("runs", "warn", clean(note.message), "name the run under [[runs]] in the config")
+    for entry in settings.runs:
+        for log in entry.logs:
+            if not (has_magic(str(log)) or log.exists()):
+                message = f"there is no {clean(log)} yet, which [[runs]] {clean(entry.name)} names"
+                yield Line("runs", "warn", message, "if it is elsewhere: relative paths start from the config's folder")
 
 
 def _notifiers(settings: Config) -> Iterator[Line]:
