@@ -61,6 +61,8 @@ class Shift:
 
     def __init__(self) -> None:
         self.window: list[tuple[int, float]] = []
+        self.last: list[float] = []
+        """The last five values, without what is usual at their places in an epoch."""
         self.sums = [0.0, 0.0]
         self.sums_before = [0.0, 0.0]
         self.onset: int | None = None
@@ -89,10 +91,12 @@ class Shift:
         """Test one finite loss and learn it. `level` has not learned it yet."""
         if self.window and self.window[-1][0] == point.step:
             self.window.pop()
+            self.last = self.last[:-1]
             self.sums = list(self.sums_before)
         self.window.append((point.step, point.value))
         if len(self.window) > max(window, 5):
             del self.window[0]
+        self.last = [*self.last[-4:], point.level_value]
         firing = self._plain(params, window, point, level) if params.enabled else None
         moved = self._moved(params, point, score, level)
         if moved is not None and point.guard and params.enabled:
@@ -122,7 +126,7 @@ class Shift:
         elif self.open is Severity.CRITICAL:
             severity, why = Severity.CRITICAL, "the level stays up"
         elif not point.held and end - start >= params.min_rise * abs(start) and start != 0:
-            z = level.before(start_step, end)
+            z = level.before(start_step, stats.median(self.last[-3:]))
             if z >= 4 or level.seen + 1 < KNOWN:
                 severity, why = Severity.WARNING, f"by {100 * (end - start) / abs(start):.1f} %"
             else:
@@ -166,8 +170,7 @@ class Shift:
             self.onset = None
         elif was_quiet or self.onset is None:
             self.onset = point.step
-        last = [value for _, value in self.window[-5:]]
-        lifts = [level.lift(last, short=bool(i)) for i in (0, 1) if self.sums[i] >= params.cusum]
+        lifts = [level.lift(self.last, short=bool(i)) for i in (0, 1) if self.sums[i] >= params.cusum]
         lift = max(lifts, default=0.0)
         self.points_up = self.points_up + 1 if lift >= params.level else 0
         if self.points_up < (1 if point.averaged else _confirmed(lift)):
@@ -183,7 +186,7 @@ class Shift:
         return severity, text, score.center, score.center * params.level
 
     def _runaway(self, point: Point, score: Score) -> tuple[Severity, str, float, float] | None:
-        last = [value for _, value in self.window[-5:]]
+        last = self.last
         if score.known and score.center > 0:
             self.best = score.center if self.best is None else min(self.best, score.center)
         if len(self.first) < 20 or self.best is None:
@@ -215,6 +218,7 @@ class Shift:
     def cut(self, before: int) -> None:
         """Forget what is at step `before` and later: the run went back there."""
         self.window = [pair for pair in self.window if pair[0] < before]
+        self.last = [value for _, value in self.window[-5:]]
         self.open, self.points_open, self.calm = None, 0, 0
         self.rest()
 
@@ -222,6 +226,7 @@ class Shift:
         """Return everything as JSON."""
         return vars(self) | {
             "window": [list(pair) for pair in self.window],
+            "last": list(self.last),
             "sums": list(self.sums),
             "sums_before": list(self.sums_before),
             "first": list(self.first),

@@ -25,6 +25,13 @@ class Point:
     """Whether the level is known to have gone up for good: what stands out now is part of that."""
     grad_spike: bool = False
     """Whether the gradient norm stood far out here or within the last three points."""
+    levelled: float | None = None
+    """The value without what is usual at this place of an epoch; None where nothing is."""
+
+    @property
+    def level_value(self) -> float:
+        """The value that is compared with the level."""
+        return self.value if self.levelled is None else self.levelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,11 +79,13 @@ class Drift(Detector):
             return
         if moment.held or moment.rewards or not moment.loss_level.last_accepted or not moment.loss_level.log:
             return
+        # As the level knows it: without what is usual at this place of an epoch.
+        u = math.log(moment.loss_level.raw[-1])
         if self.window and self.window[-1][0] == moment.step:
-            self.window[-1] = (moment.step, math.log(value))
+            self.window[-1] = (moment.step, u)
             return
         size = BLOCK_AVERAGED if moment.averaged else BLOCK
-        self.window.append((moment.step, math.log(value)))
+        self.window.append((moment.step, u))
         del self.window[:-BLOCK]
         self.count += 1
         if self.count % EVERY == 0 and len(self.window) >= size:

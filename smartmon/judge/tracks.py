@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,14 @@ from smartmon.detectors.loss_spike import Spikes
 from smartmon.detectors.noise import Level, Score
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.detectors.signal import Firing, Point, Trace
+from smartmon.detectors.staircase import Season
 from smartmon.stats import median
 
 AVERAGES = 10
 """Steps between observations from which one observation is an average, and alone evidence."""
 EPOCH_HOLD, EPOCH_KEEPS = 5, 20
 RESUME_HOLD = 10
+LOSS_PARTS = ("level", "spikes", "shift", "cadence", "season")
 CO_SPIKE_Z, CO_SPIKE_POINTS = 6.0, 3
 
 
@@ -74,6 +77,7 @@ class LossTrack:
         self.spikes = Spikes()
         self.shift = Shift()
         self.cadence = Cadence()
+        self.season = Season()
         self.hold = 0
         self.epoch: float | None = None
         self.since_epoch = 0
@@ -91,9 +95,11 @@ class LossTrack:
             self.level.interval_changed(factor)
             self.shift.rest()
         self.since_epoch += 1
-        score = self.score = self.level.score(value, self.cadence.narrower(diff))
+        levelled = self._levelled(value)
+        score = self.score = self.level.score(levelled, self.cadence.narrower(diff))
         averaged = self.cadence.averaged(diff)
         point = Point("loss", step, value, settings.noise_guard, averaged, self.hold > 0, grad_spike=grad_spike)
+        point.levelled = levelled
         detectors, window = settings.detectors, settings.loss_window
         firings = []
         rising = self.shift.judge(detectors.divergence, window, point, score, self.level, trace=trace)
@@ -105,20 +111,30 @@ class LossTrack:
             spike = self.spikes.judge(detectors.loss_spike, threshold, window, point, score, linear=linear, trace=trace)
             firings += [spike] if spike is not None else []
         firings += [rising] if rising is not None else []
-        if self.level.learn(step, value, score):
+        if self.level.learn(step, levelled, score):
             self.shift.rest()
         self.hold = max(0, self.hold - 1)
         in_noise = not settings.noise_guard or (score.z < 2 and self.shift.quiet)
         self.calm = in_noise and not firings
         return firings
 
+    def _levelled(self, value: float) -> float:
+        """Return a loss without what is usual at this place of an epoch, and learn that."""
+        if self.epoch is None or value <= 0:
+            return value
+        place = self.epoch - math.floor(self.epoch)
+        usual = self.season.usual(place)
+        self.season.learn(place, value)
+        return min(value * math.exp(-usual), sys.float_info.max) if usual else value
+
     def new_epoch(self, epoch: float) -> None:
-        """Note the epoch; at an integer's crossing the level steps down, so most of what was known is dropped."""
+        """Note the epoch. At an integer's crossing the level steps down: most of what was known is dropped."""
         before, self.epoch = self.epoch, epoch
         if before is None or math.floor(epoch) <= math.floor(before) or self.since_epoch < EPOCH_KEEPS:
             return
         self.since_epoch = 0
         self.hold = max(self.hold, EPOCH_HOLD)
+        self.season.turn()
         self.level.cut(last=EPOCH_KEEPS)
         self.shift.rest()
 
@@ -130,6 +146,7 @@ class LossTrack:
         self.shift.cut(step)
         self.cadence.last = None
         self.hold, self.epoch = RESUME_HOLD, None
+        self.season = Season()
 
     def settled(self, expected: float | None) -> str:
         """Say where the loss came to rest, against what was expected when trouble began."""
@@ -141,11 +158,11 @@ class LossTrack:
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
         plain = {name: getattr(self, name) for name in ("hold", "epoch", "since_epoch", "calm")}
-        return plain | {name: getattr(self, name).state() for name in ("level", "spikes", "shift", "cadence")}
+        return plain | {name: getattr(self, name).state() for name in LOSS_PARTS}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
-        for name in ("level", "spikes", "shift", "cadence"):
+        for name in LOSS_PARTS:
             getattr(self, name).restore(state[name])
         for name in ("hold", "epoch", "since_epoch", "calm"):
             setattr(self, name, state[name])
