@@ -65,6 +65,8 @@ class Discovery:
         """`skip`: folders of ours that may lie in a base dir under any name."""
         self._folders = Folders({os.path.realpath(path) for path in skip})
         self._logs = Logs()
+        self._named_logs = Logs()
+        """What was seen in the logs that the config names: it may tell how to read them."""
         self._depth = depth
         self._told: set[tuple[str, str]] = set()
 
@@ -154,14 +156,37 @@ class Discovery:
         sources = {spec.id: spec for spec in known.sources} if known else {}
         if known is None and (folder := self._folders.list(str(path))) is not None:
             sources = {spec.id: spec for spec in self._sources(path, path, folder)}
-        for spec in _configured(entry, path):
-            sources.setdefault(spec.id, spec)
+        options = reading(entry)
+        sources = {name: _read_as(spec, options) for name, spec in sources.items()}
+        for spec in self._configured(entry, path):
+            if spec.options or spec.id not in sources:
+                sources[spec.id] = spec
         if base is None:
             return None
         inside = path.relative_to(base) if path.is_relative_to(base) else Path(path.name)
         name = entry.name or (known.name if known else shown(inside) if inside.parts else shown(base.name))
         found[path] = FoundRun(name, path, base, tuple(sorted(sources.values(), key=lambda spec: -spec.rank)))
         return path
+
+    def _configured(self, entry: RunEntry, folder: Path) -> Iterator[SourceSpec]:
+        """Yield the logs that the config names; they may lie anywhere, and need not be there yet."""
+        for log in entry.logs:
+            pattern = str(folder / log)
+            magic = glob.has_magic(pattern) and not os.path.lexists(pattern)
+            for match in _matches(pattern) if magic else [pattern]:
+                path = Path(match)
+                options = reading(entry)
+                kind = "text" if entry.pattern else self._format(path, options)
+                inside = path.relative_to(folder) if path.is_relative_to(folder) else path
+                yield SourceSpec(shown(inside), kind, path, RANKS.get(kind, SourceRank.STREAM), options=options)
+        if entry.checkpoint_dir is not None and folder / entry.checkpoint_dir != folder:
+            place = folder / entry.checkpoint_dir
+            yield SourceSpec(shown(place / _STATE_NAME), "trainer_state", place, SourceRank.STATE)
+
+    def _format(self, log: Path, options: Mapping[str, Json]) -> str:
+        if log.is_dir():
+            return sniff(log) or _by_name(log)
+        return self._named_logs.format(log, options) or _by_name(log)
 
     def _new_notes(self) -> Iterator[Note]:
         yield from self._logs.notes
@@ -201,26 +226,16 @@ def expand(base_dirs: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def _configured(entry: RunEntry, folder: Path) -> Iterator[SourceSpec]:
-    """Yield the logs that the config names; they may lie anywhere, and need not be there yet."""
-    for log in entry.logs:
-        pattern = str(folder / log)
-        magic = glob.has_magic(pattern) and not os.path.lexists(pattern)
-        for match in _matches(pattern) if magic else [pattern]:
-            path = Path(match)
-            options = reading(entry)
-            kind = sniff(path, options) or _by_name(path)
-            inside = path.relative_to(folder) if path.is_relative_to(folder) else path
-            yield SourceSpec(shown(inside), kind, path, RANKS.get(kind, SourceRank.STREAM), options=options)
-    if entry.checkpoint_dir is not None and folder / entry.checkpoint_dir != folder:
-        place = folder / entry.checkpoint_dir
-        yield SourceSpec(shown(place / _STATE_NAME), "trainer_state", place, SourceRank.STATE)
-
-
 def reading(entry: RunEntry) -> dict[str, Json]:
     """Return what the config says of how a run's logs are to be read, as a source takes it."""
     said: dict[str, Json] = {"pattern": list(entry.pattern), "keys": dict(entry.keys)}
     return {name: value for name, value in said.items() if value}
+
+
+def _read_as(spec: SourceSpec, options: Mapping[str, Json]) -> SourceSpec:
+    """Return a log that was found, with what the config says of how the logs of its run are to be read."""
+    wanted = {"text": "pattern", "jsonl": "keys", "csv": "keys"}.get(spec.format, "")
+    return replace(spec, options={**spec.options, wanted: options[wanted]}) if wanted in options else spec
 
 
 def _by_name(path: Path) -> str:

@@ -6,11 +6,11 @@ longer than what is looked at, else until the file grows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from smartmon.records import Note, Severity, SourceRank
+from smartmon.records import Json, Note, Severity, SourceRank
 from smartmon.sources.base import SourceSpec, shown
 from smartmon.sources.folders import Folder
 from smartmon.sources.sniff import HEAD, RANKS, sniff
@@ -68,7 +68,7 @@ class Logs:
         """Yield the logs that no name tells: those that grow by one file a start, the newest only."""
         found: dict[str, list[Path]] = {}
         for name in folder.candidates:
-            if (kind := self._format(path / name)) is not None:
+            if (kind := self.format(path / name)) is not None:
                 found.setdefault(kind, []).append(path / name)
         named = not folder.known.isdisjoint(LOGS)
         for kind in sorted(found, key=lambda kind: -RANKS.get(kind, SourceRank.STREAM)):
@@ -78,8 +78,11 @@ class Logs:
                 files = [] if named and kind == "jsonl" else [self._newest(path, kind, files)]
             yield from (_spec(file, relative, kind, root) for file in files)
 
-    def _format(self, path: Path) -> str | None:
-        """Return the format of a file, if it is a log; looks into it only when the answer may be another now."""
+    def format(self, path: Path, options: Mapping[str, Json] | None = None) -> str | None:
+        """Return the format of a file, if it is a log; looks into it only when the answer may be another now.
+
+        `options` say how its lines are to be read; they are the same each time.
+        """
         try:
             seen = path.stat()
         except OSError:
@@ -90,7 +93,7 @@ class Logs:
             if settled:
                 look.mtime = seen.st_mtime
                 return look.format
-        kind = sniff(path) if seen.st_size else None
+        kind = sniff(path, options) if seen.st_size else None
         self._looks[path] = _Look(seen.st_ino, seen.st_size, kind, seen.st_mtime)
         return kind
 

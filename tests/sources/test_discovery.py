@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -230,6 +230,29 @@ def test_a_configured_log_is_read_by_what_it_holds(tmp_path: Path):
     (tmp_path / "exp" / "now").write_text('{"status": "training", "step": 1}')
     run = only(discover([tmp_path], [Entry(tmp_path / "exp", "e", (Path("history"), Path("now")))])[0])
     assert [spec.format for spec in run.sources] == ["trainer_state", "status"]
+
+
+def test_what_the_config_says_of_lines_and_keys_goes_before_what_was_found(tmp_path: Path):
+    put(tmp_path, "exp/")
+    (tmp_path / "exp" / "train.log").write_text("".join(f"step {n} loss: 2.0 ce {n}\n" for n in range(5)))
+    (tmp_path / "exp" / "rows.jsonl").write_text("".join(f'{{"step": {n}, "ce": 2.0}}\n' for n in range(5)))
+    told = Entry(tmp_path / "exp", pattern=(r"step (?P<step>\d+) .*ce (?P<loss>\S+)",), keys={"ce": "loss"})
+    for entry in (told, replace(told, logs=(Path("train.log"), Path("rows.jsonl")))):
+        sources = {spec.id: spec for spec in only(discover([tmp_path], [entry])[0]).sources}
+        assert sources["train.log"].options["pattern"] == list(told.pattern)
+        assert sources["rows.jsonl"].options["keys"] == {"ce": "loss"}
+
+
+def test_a_configured_log_is_looked_into_once(tmp_path: Path):
+    put(tmp_path, "exp/")
+    path = tmp_path / "exp" / "thing"
+    path.write_text('{"n": 1, "ce": 2.0}\n' * 3)
+    entry = Entry(tmp_path / "exp", logs=(Path("thing"),), keys={"n": "step", "ce": "loss"})
+    discovery = Discovery()
+    assert only(discovery.scan([tmp_path], [entry])[0]).sources[0].format == "jsonl"
+    path.write_text("n,ce\n" + "1,2.0\n" * 50)
+    assert only(discovery.scan([tmp_path], [entry])[0]).sources[0].format == "jsonl"
+    assert only(Discovery().scan([tmp_path], [entry])[0]).sources[0].format == "csv"
 
 
 def test_checkpoints_elsewhere_are_read_there(tmp_path: Path):
