@@ -214,11 +214,12 @@ class Ledger:
                 data=shown,
             )
         every = self._config.monitor.stats_every
-        last = watched.told_step
-        if not obs.historic and (last is None or obs.step // every != last // every):
+        # Rows of several sources may be told in turns, some steps back and forth.
+        last, now_at = watched.told, (watched.judge.attempt, obs.step)
+        if not obs.historic and (last is None or (now_at[0], obs.step // every) > (last[0], last[1] // every)):
             if last is not None:
                 self._statistics(watched, obs.step)
-            watched.told_step = obs.step
+            watched.told = now_at
 
     def _statistics(self, watched: Watched, step: int) -> None:
         judge = watched.judge

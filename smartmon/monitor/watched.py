@@ -55,8 +55,8 @@ class Watched:
         self.asked: list[Anomaly] = []
         """Anomalies of this round that ask for a snapshot."""
         self.pace = Pace()
-        self.told_step: int | None = row.step
-        """The step of the last `Monitoring: Step N` line."""
+        self.told: tuple[int, int] | None = None if row.step is None else (row.attempt, row.step)
+        """The attempt and the step of the last `Monitoring: Step N` line."""
         self.rows = 0
         self.anomalies = 0
         self._stamps: dict[str, object] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -184,6 +185,19 @@ def test_a_checkpoint_saved_on_the_way_down_does_not_shut_out_the_last_good_one(
     metadata = json.loads((Path(row["path"]) / "metadata.json").read_text())
     assert (metadata["checkpoint_step"], metadata["last_good_checkpoint_step"]) == (630, 600)
     assert sorted(path.name for path in (Path(row["path"]) / "model").iterdir()) == ["checkpoint-600", "checkpoint-630"]
+
+
+def test_statistics_go_forward_although_a_log_and_a_state_are_read_side_by_side(tmp_path: Path):
+    trainers = begun(tmp_path / "train", [HuggingFace4, Board])
+    for each in trainers:
+        each.play(GOOD)
+        each.finish()
+    done = Daemon(tmp_path / "train", config="[monitor]\nstats_every = 100\n").once()
+    assert done.returncode == 0
+    for each in trainers:
+        steps = [int(step) for step in re.findall(rf"Monitoring: Step (\d+) +run={each.run}\b", done.stderr)]
+        assert steps == sorted(set(steps))
+        assert [step // 100 for step in steps] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("kind", [HuggingFace4, Lightning, Megatron, Board], ids=lambda kind: kind.__name__)
