@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import Field
 
 from smartmon import stats
+from smartmon.detectors.base import Detector, Moment, Outcome
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
 from smartmon.records import Severity
@@ -18,6 +19,10 @@ RECENT = 20
 SEVERAL = 3
 """So many of the recent losses, not in a row, are as bad as `persist` in a row."""
 GRADS = 100
+OWN = ("loss", "eval_loss")
+"""Losses with rules of their own."""
+MOST_OTHERS = 32
+"""Other losses that are followed at once."""
 
 
 class NonFinite(Params):
@@ -27,7 +32,8 @@ class NonFinite(Params):
     evaluation loss critical at once. Masked: a loss of exactly 0 after a median above 0.01, with a gradient norm of 0
     or NaN or for the second time in a row, is what Hugging Face's `logging_nan_inf_filter` makes of NaN: critical.
     Gradient norm with a finite loss: info (a scaler skipping), a warning for 5 in a row or over 10 % of the last 100.
-    Gets wrong: a loss that really reaches 0 twice, by memorising.
+    Any other metric with "loss" in its name: a warning, critical for `persist` in a row; not in reinforcement learning,
+    where a part of the loss may have had no samples. Gets wrong: a loss that really reaches 0 twice, by memorising.
     """
 
     enabled: bool = Field(True, description="Whether to look for NaN and infinity.")
@@ -134,6 +140,45 @@ class NotNumbers:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
         vars(self).update(state)
+
+
+class OtherLosses(Detector):
+    """The parts of a loss, and losses of other data: one that is no finite number is as telling as the loss itself."""
+
+    kind = "nonfinite"
+    Params = NonFinite
+
+    def __init__(self, params: NonFinite) -> None:
+        super().__init__(params)
+        self.in_row: dict[str, int] = {}
+
+    def observe(self, moment: Moment) -> Iterable[Outcome]:
+        """Look at every metric of a row whose name says that it is a loss."""
+        if not self.in_row and all(map(math.isfinite, moment.fresh.values())):
+            return
+        for metric, value in moment.fresh.items():
+            if "loss" not in metric.lower() or metric in OWN or moment.rewards:
+                continue
+            if math.isfinite(value):
+                self.in_row.pop(metric, None)
+            elif metric in self.in_row or len(self.in_row) < MOST_OTHERS:
+                count = self.in_row[metric] = min(self.in_row.get(metric, 0) + 1, self.params.persist)
+                severity = Severity.CRITICAL if count >= self.params.persist else Severity.WARNING
+                name = _name(value)
+                text = f"{metric} is {_shown(name)} at step {moment.step:,}."
+                yield _firing(Point(metric, moment.step, value), severity, name, text)
+
+    def resume(self, step: int) -> None:  # noqa: ARG002
+        """Begin anew."""
+        self.in_row = {}
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as JSON."""
+        return {"in_row": dict(self.in_row)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Undo `state`."""
+        self.in_row = dict(state["in_row"])
 
 
 def _name(value: float) -> str:

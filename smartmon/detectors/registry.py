@@ -21,6 +21,7 @@ from smartmon.detectors.grad_explosion import GradExplosions
 from smartmon.detectors.grad_vanish import GradVanishes
 from smartmon.detectors.lr_jump import LrJumps
 from smartmon.detectors.memory_low import Memory
+from smartmon.detectors.nonfinite import OtherLosses
 from smartmon.detectors.overfit import Overfitting
 from smartmon.detectors.plateau import Plateaus
 from smartmon.detectors.prediction_mismatch import Mismatch
@@ -36,6 +37,7 @@ PANEL: tuple[type[Detector], ...] = (
     Memory,
     Heat,
     Drift,
+    OtherLosses,
     Overfitting,
     Collapsed,
     DeadExperts,
