@@ -212,6 +212,19 @@ def _nvml(timeout: float = 15.0) -> Line:
     return Line("gpu", "ok", f"{len(names)} found: {', '.join(names)}" if names else "none found")
 
 
+def detectors() -> Iterator[Line]:
+    """Detectors of other packages: which there are, and which cannot be used."""
+    from smartmon.detectors.registry import installed
+    from smartmon.text import clean
+
+    found = installed()
+    if found.detectors:
+        yield Line("detectors", "ok", f"also those of other packages: {clean(', '.join(found.detectors))}")
+    for trouble in found.troubles:
+        what, _, fix = trouble.rpartition("; ")
+        yield Line("detectors", "warn", clean(what), clean(fix))
+
+
 def hooks(config: Config) -> Iterator[Line]:
     """Programs of hooks that are not there, or may not be started."""
     for hook in config.hooks:

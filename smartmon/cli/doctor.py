@@ -79,6 +79,7 @@ def examine(base_dir: list[Path] | None, config: Path | None) -> Iterator[Line]:
     yield from _runs(settings)
     yield from _notifiers(settings)
     yield from checks.hooks(settings)
+    yield from checks.detectors()
     yield from checks.accelerator()
     yield from checks.units()
     yield from _daemon(settings)

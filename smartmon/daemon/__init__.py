@@ -21,6 +21,7 @@ from smartmon.daemon.push import Receiver
 from smartmon.daemon.signals import Signals
 from smartmon.daemon.watch import Watch
 from smartmon.daemon.worker import Worker
+from smartmon.detectors.registry import installed
 from smartmon.errors import ConfigError, PartialError, SourceError, StoreError
 from smartmon.keeper import Keeper
 from smartmon.monitor import Monitor
@@ -102,6 +103,8 @@ class Daemon:
             store.add_event(at=now, kind="daemon_started", message=message)
             if config.dashboard.enabled:
                 logger.warning("dashboard.missing", message="this version has no web page yet; use: smartmon watch")
+            for trouble in installed().troubles:
+                logger.warning("detector.not_loaded", message=trouble)
             logger.info("daemon.started", version=smartmon.__version__, pid=os.getpid(), once=once)
             try:
                 return self._once(store) if once else self._serve(store)

@@ -104,3 +104,15 @@ def test_a_section_that_no_package_brings_is_an_error_in_a_sentence(tmp_path: Pa
     (tmp_path / "smartmon.toml").write_text("[detectors.too_hot]\nmost = 50\n")
     with pytest.raises(ConfigError, match=r"detectors\.too_hot  unknown key; there are"):
         load(tmp_path / "smartmon.toml", environ={}, cwd=tmp_path)
+
+
+def test_doctor_names_what_other_packages_bring_and_what_cannot_be_loaded(packages: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "smartmon", "doctor", "--json", "--base-dir", str(tmp_path)],
+        capture_output=True, text=True, check=False, timeout=60, env={"PYTHONPATH": str(packages)}, cwd=tmp_path,
+    )  # fmt: skip
+    told = [(c["state"], c["message"], c["fix"]) for c in json.loads(done.stdout)["checks"] if c["name"] == "detectors"]
+    assert told[0] == ("ok", "also those of other packages: too_hot", None)
+    assert told[1][0] == "warn"
+    assert "broken" in told[1][1]
+    assert told[1][2] == "mend or uninstall its package"
