@@ -22,6 +22,8 @@ CALM_Z, CALM_SUM, CALM_POINTS = 2.0, 3.0, 20
 """Back to normal: so few deviations, so small a sum, for so many points."""
 LONG_OPEN = 200
 RUNAWAY = 3.0
+LOST, LOST_FROM = 2.0, 5
+"""Times the first losses, for three values in a row within the first 20, that say a run was lost at once."""
 AGAIN = 1.5
 """Times the initial level that a loss which had halved must reach to be lost."""
 
@@ -34,8 +36,9 @@ class Divergence(Params):
     guard two more rules fire under this name. Sustained: `S = max(0, S + clip(z, -4, 4) - 0.75) >= cusum` while the
     median of the last five is `level` times the baseline, for 20 points of a per-step log (10 when a fifth up, 1 when
     half); critical when half up, when a fifth up after 200 points, or with a gradient spike. Runaway: three times the
-    best level, or 1.5 times the first after halving; critical. Gets wrong: the staircase of a multi-epoch fine-tune,
-    where an epoch's end and a recovery look alike.
+    best level, 1.5 times the first after halving, or twice the first two within 20 values; critical. Where `epoch` is
+    logged, what comes again in every epoch is taken out first. Gets wrong: the first two epochs of such a staircase,
+    and any where no epoch is logged.
     """
 
     enabled: bool = Field(True, description="Whether to look for a diverging loss.")
@@ -152,7 +155,7 @@ class Shift:
         if score.known and not point.held:
             found = self._sustained(params, point, score, level)
         if level.log and (found is None or found[0] is not Severity.CRITICAL):
-            found = self._runaway(point, score) or found
+            found = self._runaway(point, score) or self._lost_at_once(point) or found
         self._close(score)
         if found is None or (self.open is not None and found[0].rank <= self.open.rank):
             return None
@@ -202,6 +205,16 @@ class Shift:
             text = f"{point.metric} is back above where it began: {number(point.value)}, first {number(start)}."
             return Severity.CRITICAL, text, start, AGAIN * start
         return None
+
+    def _lost_at_once(self, point: Point) -> tuple[Severity, str, float, float] | None:
+        """Whether the loss left upwards before there was anything to judge it by but where it began."""
+        if not LOST_FROM <= len(self.first) < KNOWN or point.held:
+            return None
+        start = max(self.first[:2])
+        if min(self.last[-3:]) < LOST * start:
+            return None
+        text = f"{point.metric} is far above where it began: {number(point.value)}, first {number(start)}."
+        return Severity.CRITICAL, text, start, LOST * start
 
     def _close(self, score: Score) -> None:
         if self.open is None:

@@ -70,6 +70,16 @@ def test_a_runaway_loss_is_critical_within_a_few_points() -> None:
     assert critical[0].step <= 66
 
 
+def test_a_run_that_is_lost_at_once_needs_no_baseline() -> None:
+    found = anomalies(feed(rows("loss", [12.4, 12.4, 44.2, 41.0, 37.5, 36.0])), "divergence")
+    assert [(a.step, a.severity.value) for a in found] == [(5, "critical")]
+    assert "far above where it began" in found[0].message
+
+
+def test_a_bad_start_that_comes_back_is_none() -> None:
+    assert anomalies(feed(rows("loss", [12.4, 12.4, 44.2, 41.0, 12.3, 12.1, 11.9])), "divergence") == []
+
+
 def test_losses_below_zero_have_no_percentages_but_still_stand_out() -> None:
     quiet = [x - 2.0 for x in _noise(0.03, 4, 80, level=1.0)]
     assert brief(feed(rows("loss", [*quiet, 3.0, 3.0])), "loss_spike")[-1][1] == "warning"
