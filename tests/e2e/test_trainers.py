@@ -17,7 +17,7 @@ import pytest
 from smartmon.store import Store
 from tests.e2e.trainer import GOOD, Trainer
 from tests.e2e.trainers import TRAINERS, Board, HuggingFace4, Lightning, Megatron, Swift, begun, configured
-from tests.e2e.world import Daemon, Receiver, notifier, started, until
+from tests.e2e.world import PATIENCE, Daemon, Receiver, notifier, started, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -71,9 +71,17 @@ def told(daemon: Daemon) -> list[tuple[Any, ...]]:
     )
 
 
-def at_last_step(daemon: Daemon, trainers: list[Trainer]) -> bool:
-    reached = dict(daemon.rows("select name, step from runs"))
-    return all(reached.get(each.name) == each.reached for each in trainers)
+def catch_up(daemon: Daemon, trainers: list[Trainer]) -> None:
+    """Wait until the daemon knows all that was written."""
+
+    def behind() -> list[str]:
+        known = dict(daemon.rows("select name, step from runs"))
+        return [f"{each.name} at {known.get(each.name)}" for each in trainers if known.get(each.name) != each.reached]
+
+    try:
+        until(lambda: not behind(), patience=2 * PATIENCE)
+    except AssertionError:
+        pytest.fail(f"behind: {', '.join(behind())}\n{daemon.log.read_text()[-2000:]}")
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +98,13 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
                 time.sleep(LATER)
             for each in trainers:
                 each.finish()
-            until(lambda: at_last_step(daemon, trainers))
+            catch_up(daemon, trainers)
             early = told(daemon)
             for ahead in (3, 100):
                 for each in trainers:
                     each.play(min(GOOD + ahead, len(each.losses)))
                     each.finish()
-                until(lambda: at_last_step(daemon, trainers))
+                catch_up(daemon, trainers)
             until(lambda: not daemon.rows("select 1 from keeps where state in ('pending', 'copying')"), patience=60)
             until(
                 lambda: not daemon.rows("select 1 from deliveries where state in ('pending', 'sending')"), patience=90
@@ -215,7 +223,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path, 
                 daemon.kill()
             trainer.finish()
             daemon.start()
-            until(lambda: at_last_step(daemon, [trainer]))
+            catch_up(daemon, [trainer])
             until(lambda: receiver.texts and not daemon.rows(UNSENT), patience=60)
             stored = observations(base)[trainer.run]["loss"]
             anomalies = told(daemon)
