@@ -17,7 +17,6 @@ import structlog
 import smartmon
 from smartmon import lock, log, text
 from smartmon.config import Config, fixed_part
-from smartmon.daemon.push import Receiver
 from smartmon.daemon.signals import Signals
 from smartmon.daemon.watch import Watch
 from smartmon.daemon.worker import Worker
@@ -234,6 +233,9 @@ class Daemon:
         workers["keep"] = Worker("keep", keep, halted)
         workers["send"] = Worker("send", send, halted)
         if config.push.enabled:
+            # A web server and TLS come with it: 4 MB that a daemon without it need not hold.
+            from smartmon.daemon.push import Receiver
+
             receiver = Receiver(config, lambda: {run.name: run.found.path for run in list(monitor.runs.values())})
             workers["push"] = Worker("push", receiver.step, halted, close=receiver.close)
         self._workers = list(workers.values())

@@ -16,7 +16,6 @@ from smartmon.host import Host
 from smartmon.monitor import Monitor, Watched
 from smartmon.records import Severity
 from smartmon.sources.discovery import Discovery, expand
-from smartmon.sources.push import with_pushes
 from smartmon.store import Store
 from smartmon.watcher import Watcher, network_file_system
 
@@ -106,6 +105,8 @@ class Watch:
         }
         found, notes = self._discovery.scan(self._config.base_dirs, self._config.runs, names=names)
         if self._config.push.enabled:
+            from smartmon.sources.push import with_pushes
+
             found = with_pushes(found, self._config.state_dir, expand(self._config.base_dirs))
         for note in notes:
             self._store.add_event(at=now, kind=note.kind, message=note.message, severity=note.severity)

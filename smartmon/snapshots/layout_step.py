@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickletools
 from functools import lru_cache
 from pathlib import Path
 
@@ -71,6 +70,8 @@ def number_of(data: bytes, keys: tuple[str, ...]) -> int | None:
     """
     if not any(key.encode() in data for key in keys):
         return None
+    import pickletools  # only runs with such checkpoints need it
+
     memo: dict[int, str] = {}
     memoized, key, found = 0, "", -1
     try:
