@@ -61,11 +61,12 @@ def load_object(data: bytes) -> dict[str, Any]:
 def value_at(text: str, at: int) -> tuple[Any, int]:
     """Return the JSON value that begins at a place of a text, and the place after it; raise `ValueError` for none."""
     try:
-        return _usual.raw_decode(text, at)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        return _patient.raw_decode(text, at)  # more digits than Python converts
+        try:
+            return _usual.raw_decode(text, at)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:
+            return _patient.raw_decode(text, at)  # more digits than Python converts
     except RecursionError:
         raise BadJson(f"is nested deeper than {MAX_DEPTH} levels") from None
 

@@ -78,8 +78,10 @@ def examine(path: Path, options: Mapping[str, Json] | None = None) -> Sniffed | 
 
 def _told(head: bytes, keys: Collection[str]) -> Sniffed | None:
     """Say what a file is that only becomes a log by what its keys are said to mean."""
+    if not keys:
+        return None
     line = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0].decode("utf-8", "replace")
-    if keys and line.startswith("{"):
+    if line.startswith("{"):
         return Sniffed("jsonl", "its lines are JSON objects, and it was said what their keys mean")
     if any(cell.strip(' "\r') in keys for cell in re.split(r"[,;\t]", line)):
         return Sniffed("csv", "its header names a column of which it was said what it means")

@@ -6,6 +6,7 @@ two runs that print into one file at once are read as one whose step goes back a
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -49,6 +50,8 @@ _CODE = (".py", ".pyi", ".ipynb", ".js", ".ts", ".c", ".cc", ".cpp", ".cu", ".h"
 _OTHERS = frozenset((*_CODE, ".md", ".rst", ".html", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml", ".toml"))
 """Kinds of file that may quote a log and are none."""
 _MAX_NOTES = 100
+_UNCOUNTABLE = (ValueError, ArithmeticError)
+"""What `int` raises for more digits than Python converts, and for what is too large for a float, or is none."""
 
 
 @dataclass(slots=True)
@@ -121,6 +124,9 @@ class TextLog:
             except TooSlow:
                 reading.slow = True
                 break
+            except _UNCOUNTABLE:
+                self.account.ignore("lines with a number that nobody counts to", text)
+                continue
             for logged in found:
                 self._add(logged, reading, failures, speaker)
             if not found and not failures.line(text, end) and not speaker.waits:
@@ -259,10 +265,12 @@ def recognises(head: bytes, path: Path) -> str:
     steps: dict[str, set[object]] = {}
     speakers: dict[str, Dialect] = {}
     for line in lines:
-        key = told_by(line[:_LONGEST].strip(" \t\0"))
-        if key:
+        text = line[:_LONGEST].strip(" \t\0")
+        with contextlib.suppress(*_UNCOUNTABLE):
+            if not (key := told_by(text)):
+                continue
             speaker = speakers.setdefault(key, DIALECTS[key]())
-            found = [logged.record.get("step") for logged in [*speaker.line(line.strip(" \t\0"), 0), *speaker.flush()]]
+            found = [logged.record.get("step") for logged in [*speaker.line(text, 0), *speaker.flush()]]
             hits[key] += bool(found)
             steps.setdefault(key, set()).update(found)
             if hits[key] >= _ENOUGH:

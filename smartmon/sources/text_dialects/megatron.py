@@ -21,7 +21,7 @@ class Megatron(Dialect):
 
     key = "megatron"
     name = "Megatron-LM"
-    hit = re.compile(r"\biteration\s+\d+(?:/\s*\d+)?\s*\|.*\b(?:elapsed time per iteration|learning rate|loss)\b")
+    hit = re.compile(r"\biteration\s+\d+(?:/\s*\d+)?\s*\|.{0,600}\b(?:elapsed time per iteration|learning rate|loss)\b")
 
     def parse(self, text: str) -> Record | None:
         """Return the record of an iteration or of an evaluation."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from smartmon.sources.text_dialects.base import Dialect, Record, value
 
-_PAIR = re.compile(r"([A-Za-z]\w*(?: seen)?)[:=]\s?([^\s,:=]+)")
+_PAIR = re.compile(r"(?<!\w)([A-Za-z]\w{0,80}(?: seen)?)[:=]\s?([^\s,:=]+)")
 
 
 class ModdedNanoGPT(Dialect):
@@ -16,7 +16,7 @@ class ModdedNanoGPT(Dialect):
 
     key = "modded-nanogpt"
     name = "modded-nanogpt"
-    hit = re.compile(r"(?:^|[\s\]>)])step:\d+/\d+,? .*?\b(?:(?:avg_)?train_loss|val_loss):")
+    hit = re.compile(r"(?:^|[\s\]>)])step:\d+/\d+,? .{0,200}?\b(?:(?:avg_)?train_loss|val_loss):")
     _line = re.compile(r"(?:^|[\s\]>)])step:(\d+)/(\d+)(?![\d.]),?(.*)|^\[train step (\d+)\](.*)")
 
     def parse(self, text: str) -> Record | None:
@@ -72,7 +72,7 @@ class Llmc(Dialect):
     _line = re.compile(r"^step\s+(\d+)/(\d+)\s*\| ((?:train )?loss .*)")
     _val = re.compile(r"^val loss (\S+)$")
     _term = re.compile(r"^(train loss|loss|norm|lr) (\S+)")
-    _speed = re.compile(r"([\d.]+) (ms|tok/s)")
+    _speed = re.compile(r"(?<![\d.])([\d.]{1,30}) (ms|tok/s)")
 
     def parse(self, text: str) -> Record | None:
         """Return the record of a step or of an evaluation."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from smartmon.sources.text_dialects.base import NUMBER, Dialect, Record, plain, value
 
-_PAIR = re.compile(rf"([A-Za-z][\w/ ]*?)[ :=]+({NUMBER})")
+_PAIR = re.compile(rf"(?<![\w/])([A-Za-z][\w/]{{0,60}}(?: [\w/]{{1,60}}){{0,5}}?)[ :=]{{1,9}}({NUMBER})")
 
 
 class NanoGPT(Dialect):

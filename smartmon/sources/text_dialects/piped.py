@@ -14,7 +14,7 @@ class Torchtune(Dialect):
     name = "torchtune"
     hit = re.compile(r"(?:^|[\s\]>):|])Step \d+ \| [^\s:]+:\S")
     _line = re.compile(r"(?:^|[\s\]>):|])Step (\d+) \| (.+)")
-    _pair = re.compile(r"([^\s:]+):(tensor\([^)]*\)|\S+)")
+    _pair = re.compile(r"(?<![^\s:])([^\s:]{1,200}):(tensor\([^\s)]{0,80}(?:,[^)]{0,80})?\)|\S+)")
 
     def parse(self, text: str) -> Record | None:
         """Return the record of a step."""
