@@ -27,6 +27,8 @@ BEAT_GRACE = 60.0
 """A daemon that has not written its row for so long is not alive (it does so every 10 s)."""
 
 _PACE_POINTS = 64
+_PACE_LEAST = 1.0
+"""Seconds that the points of a pace reach over at least."""
 _OPEN_LISTED = 100
 
 
@@ -353,7 +355,12 @@ def _pace_samples(store: Store, row: RunRow) -> list[Sample]:
 
 
 def _pace(samples: Sequence[Sample]) -> float | None:
-    """Steps per second: the median over neighbours, so that an evaluation or a pause does not count."""
+    """Steps per second: the median over neighbours, so that an evaluation or a pause does not count.
+
+    Rows that all lie within a second were copied or written at once: their moments tell no pace.
+    """
+    if len(samples) < 2 or samples[-1].at - samples[0].at < _PACE_LEAST:
+        return None
     rates = [
         (later.step - earlier.step) / (later.at - earlier.at)
         for earlier, later in pairwise(samples)

@@ -107,6 +107,15 @@ def test_the_time_left_follows_the_pace_and_shrinks_while_nothing_comes(store: S
     assert queries.run_info(store, run, now=9750.0).eta_seconds == 150.0
 
 
+def test_rows_that_came_all_at_once_tell_no_pace(store: Store):
+    run = make_run(store, state="running", step=40, total_steps=100)
+    for step in range(1, 41):
+        store.append(run.id, 1, step, 9000.0 + step / 1000, {"loss": 1.0})
+    info = queries.run_info(store, run, now=9010.0)
+    assert info.steps_per_sec is None
+    assert info.eta_seconds is None
+
+
 def test_without_a_total_the_trainers_own_estimate_is_shown(store: Store):
     run = make_run(store, state="running", step=100, data={"latest": {"eta_seconds": 60.0}, "last_step_at": NOW - 10})
     assert queries.run_info(store, run, now=NOW).eta_seconds == 50.0

@@ -106,7 +106,9 @@ def _runs(settings: Config) -> Iterator[Line]:
         for log in entry.logs:
             if not (has_magic(str(log)) or log.exists()):
                 message = f"there is no {clean(log)} yet, which [[runs]] {clean(entry.name)} names"
-                yield Line("runs", "warn", message, "if it is elsewhere: relative paths start from the config's folder")
+                beside = entry.path / log.name
+                where = f"there is {clean(beside)}" if beside.exists() else "if it is elsewhere"
+                yield Line("runs", "warn", message, f"{where}: relative paths start from the config's folder")
 
 
 def _notifiers(settings: Config) -> Iterator[Line]:

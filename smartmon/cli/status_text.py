@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import textwrap
@@ -15,6 +16,8 @@ from smartmon.store import EventRow, IncidentRow
 from smartmon.text import clean, clock, count, duration, number, size
 
 RUNS_SHOWN = 12
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|steps/s|s/step|[kMGT]?B)(?!\w))|(?<=\d[dhm]) (?=\d\d[hms]\b)")
+"""The space before a unit, where no line is broken."""
 KEPT_HANG = " " * len("kept  ")
 
 
@@ -184,9 +187,15 @@ def by_interest(runs: Sequence[RunInfo]) -> list[RunInfo]:
 
 
 def fold(text: str, indent: str = "", columns: int | None = None, *, hang: str = "") -> list[str]:
-    """Break a text at the terminal's width; what goes on is set in by `hang` as well."""
-    columns = columns or width()
-    return textwrap.wrap(text, columns, initial_indent=indent, subsequent_indent=indent + hang, break_on_hyphens=False)
+    """Break a text at the terminal's width; what goes on is set in by `hang` as well. A unit stays with its number."""
+    lines = textwrap.wrap(
+        _UNIT.sub("\xa0", text),
+        columns or width(),
+        initial_indent=indent,
+        subsequent_indent=indent + hang,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def plural(number: int, noun: str) -> str:

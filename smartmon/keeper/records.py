@@ -56,7 +56,8 @@ class Records:
         if good is not None and good != step:
             what += f" and the last good one, of step {good:,}"
         gone = "; its trainer has deleted it since" if told.get("source_vanished") else ""
-        message = f"kept {path.name}: {what}, {size}{gone}" + (f" ({told['note']})" if told.get("note") else "")
+        how_much = f", {size}" if told.get("bytes") else ""
+        message = f"kept {path.name}: {what}{how_much}{gone}" + (f" ({told['note']})" if told.get("note") else "")
         shown = ("checkpoint_step", "checkpoint_age_steps", "bytes", "copy_method", "state", "reason")
         data = {"name": path.name, "path": str(path), **{key: told.get(key) for key in shown}}
         with self._store.transaction():

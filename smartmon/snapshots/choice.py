@@ -82,7 +82,7 @@ def _choose_best(wish: Wish, newest_first: list[Checkpoint], looks: Looks, now: 
         if own is not None and own.readiness is Readiness.SETTLING:
             return Choice(wait=f"{own.checkpoint.path.name} must stand still")
         if own is not None and own.readiness is Readiness.INCOMPLETE:
-            return Choice(wait=f"{own.checkpoint.path.name} is being written: {own.problem}", own_step=True)
+            return Choice(wait=_in_work(own.checkpoint.path.name, own.problem), own_step=True)
         if wish.own_step_may_come:
             return Choice(wait=f"the trainer may still save step {wish.step}", own_step=True)
     wait = "" if wish.best_effort else _wait(waiting, found, _unfinished(nearest, looks, now))
@@ -122,7 +122,7 @@ def _unfinished(checkpoints: Sequence[Checkpoint], looks: Looks, now: float) -> 
     for checkpoint in checkpoints:
         found = looks.at(checkpoint, now)
         if found.readiness is Readiness.INCOMPLETE:
-            return f"{checkpoint.path.name} is being written: {found.problem}"
+            return _in_work(checkpoint.path.name, found.problem)
     return ""
 
 
@@ -142,3 +142,9 @@ def _is_good(checkpoint: Checkpoint, wish: Wish) -> bool:
 
 def _unique(found: Sequence[Found]) -> tuple[Found, ...]:
     return tuple({one.checkpoint.path: one for one in found}.values())
+
+
+def _in_work(name: str, problem: str) -> str:
+    """Say that a checkpoint is being written, and by what that shows: a file's problem names it already."""
+    said = f"it {problem.removeprefix(f'{name} ')}" if problem.startswith(f"{name} ") else problem
+    return f"{name} is being written: {said}"

@@ -88,11 +88,14 @@ def test_a_log_that_the_config_names_and_that_is_not_there_is_told(
     (base / "one").mkdir()
     (base / "one" / "console.txt").write_text("@1 2.0\n")
     config = base.parent / "c.toml"
-    config.write_text('[[runs]]\nname = "one"\npath = "base/one"\nlogs = ["console.txt", "base/one/*.out"]\n')
+    config.write_text(
+        '[[runs]]\nname = "one"\npath = "base/one"\nlogs = ["console.txt", "later.txt", "base/one/*.out"]\n'
+    )
     _code, lines = doctor(capsys, "-C", str(base), "--config", str(config))
-    (line,) = [line for line in lines["runs"] if line["state"] == "warn"]
+    line, later = [line for line in lines["runs"] if line["state"] == "warn"]
     assert line["message"] == f"there is no {base.parent}/console.txt yet, which [[runs]] one names"
-    assert line["fix"] == "if it is elsewhere: relative paths start from the config's folder"
+    assert line["fix"] == f"there is {base}/one/console.txt: relative paths start from the config's folder"
+    assert later["fix"] == "if it is elsewhere: relative paths start from the config's folder"
 
 
 def test_for_people_each_trouble_is_followed_by_its_fix(base: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from smartmon.cli import main
+from smartmon.cli.status_text import fold
 from smartmon.records import Change, IncidentChange, Severity
 from smartmon.store import Store
 
@@ -123,3 +124,12 @@ def test_runs_are_picked_by_state_and_time(watched: Path, capsys: pytest.Capture
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str):
     assert run(*command.split(), "--help") == 0
     assert f"Example: smartmon {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text", ["accuracy 65.0 %", "the pace is 3.98 steps/s", "a size of 4.4 kB", "the last step 1m 02s"]
+)
+def test_a_line_is_not_broken_between_a_number_and_its_unit(text: str):
+    number = text.split()[-2]
+    columns = text.index(number) + len(number) + 1
+    assert fold(text, columns=columns) == [text[: text.index(number) - 1], text[text.index(number) :]]

@@ -360,7 +360,7 @@ def test_a_checkpoint_being_rewritten_is_waited_for(world: World):
     keep = world.ask(100, severity="info")
     world.work(5)
     assert world.snapshots == []
-    assert "ckpt.pt is being written" in world.keep(keep).note
+    assert "ckpt.pt is being written: it is" in world.keep(keep).note
     path.write_bytes(whole)
     world.work(10)
     assert world.only.checkpoint_step == 100
