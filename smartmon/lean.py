@@ -14,16 +14,22 @@ def prepare() -> None:
     """Call once, before the daemon's modules are imported.
 
     structlog imports rich, where it is installed, for tracebacks in colour that a daemon never prints: 5 MB. And it
-    imports asyncio, which takes TLS along: 2 MB for servers that nobody starts. Who needs TLS later imports it then.
+    imports asyncio, which takes TLS along: 2 MB for servers that nobody starts. hashlib takes the 3.5 MB of OpenSSL
+    along, where Python has small ones of its own: quick enough for fingerprints. Who needs these later imports them
+    then.
     """
-    hidden = [name for name in ("rich", "ssl") if name not in sys.modules]
+    hidden = [name for name in ("rich", "ssl", "_hashlib") if name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails, as if it were not installed
+    import hashlib
+    import hmac
+
     import structlog
 
-    del structlog
-    if "ssl" in hidden:
-        del sys.modules["ssl"]
+    del structlog, hashlib, hmac
+    for name in hidden:
+        if name != "rich":
+            del sys.modules[name]
     _libc("mallopt", _M_ARENA_MAX, 1)
 
 

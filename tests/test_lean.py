@@ -13,13 +13,22 @@ def in_a_new_process(code: str) -> str:
 
 
 def test_the_daemon_loads_neither_rich_nor_tls_nor_what_others_need():
-    heavy = "('rich', 'ssl', 'apprise', 'torch', 'numpy', 'requests', 'http.server')"
+    heavy = "('rich', 'ssl', 'apprise', 'torch', 'numpy', 'requests', 'http.server', '_hashlib')"
     assert in_a_new_process(DAEMON + f"import sys; print([m for m in {heavy} if sys.modules.get(m)])") == "[]"
 
 
 def test_tls_is_there_for_who_asks_later():
     code = "import http.client; print(http.client.HTTPSConnection.__name__)"
     assert in_a_new_process(DAEMON + code) == "HTTPSConnection"
+
+
+def test_gigabytes_are_digested_by_openssl_and_fingerprints_without():
+    code = (
+        "import hashlib; from smartmon.snapshots.digests import _new; "
+        "print(type(hashlib.sha256()).__module__, type(_new()).__module__, _new().name)"
+    )
+    small, large, name = in_a_new_process(DAEMON + code).split()
+    assert (small != "_hashlib", large, name) == (True, "_hashlib", "sha256")
 
 
 def test_trimming_is_harmless():

@@ -19,6 +19,15 @@ _CHUNK = 1 << 20
 _ALGORITHM = "sha256"
 
 
+def _new() -> hashlib._Hash:
+    """Return a new digest, the fastest there is: OpenSSL's is several times as fast on gigabytes, once it is loaded."""
+    try:
+        from _hashlib import openssl_sha256
+    except ImportError:
+        return hashlib.sha256()
+    return openssl_sha256(usedforsecurity=False)
+
+
 class Digester:
     """Takes the digests of one snapshot in slices, so that its thread can do other work in between."""
 
@@ -26,7 +35,7 @@ class Digester:
         self._path = snapshot.path
         self._files = [(str(file["path"]), int(file["bytes"])) for file in snapshot.metadata.get("files", ())]
         self._digests: dict[str, str] = {}
-        self._hash = hashlib.new(_ALGORITHM)
+        self._hash = _new()
         self._offset = 0
 
     def step(self, budget: int = SLICE) -> bool:
@@ -46,7 +55,7 @@ class Digester:
                 budget -= max(part, 4096)
                 if not part or self._offset >= size:
                     self._digests[name] = self._hash.hexdigest()
-                    self._hash, self._offset = hashlib.new(_ALGORITHM), 0
+                    self._hash, self._offset = _new(), 0
                     del self._files[0]
         if self._files:
             return False
@@ -68,7 +77,7 @@ def digests_of(snapshot: Snapshot) -> dict[str, str] | None:
 
 def digest(path: Path, beat: Callable[[], None] = lambda: None) -> str:
     """The digest of one file of ours."""
-    taken = hashlib.new(_ALGORITHM)
+    taken = _new()
     with path.open("rb") as file:
         while part := file.read(_CHUNK):
             beat()
