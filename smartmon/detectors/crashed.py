@@ -63,6 +63,10 @@ class Attempts:
             return None
         return Firing("crashed", "step", None, None, None, Severity.CRITICAL, "crashed_loop", f"Crash loop: {text}")
 
+    def looping(self, params: Crashed) -> bool:
+        """Whether a crash loop is not over: moving is not enough, as it moved before each crash."""
+        return self.fruitless >= params.loop_attempts
+
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
         return vars(self) | {"starts": list(self.starts)}

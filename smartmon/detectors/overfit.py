@@ -247,8 +247,7 @@ class Overfitting(Detector):
         rise = 100 * (value / best - 1)
         text = (
             f"eval_loss {number(value)} at step {moment.step:,} is {percent_text(rise)} % above its best, "
-            f"{number(best)} at step {good:,}, for {len(rows)} evaluations, while {why}. "
-            f"Step {good:,} is the last good one."
+            f"{number(best)} at step {good:,}, for {len(rows)} evaluations, while {why}."
         )
         trained = [None if math.isnan(loss) else loss for loss in (before, now)]
         evidence = {"best_eval_loss": best, "best_eval_step": good, "train_losses": trained}

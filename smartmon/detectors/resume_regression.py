@@ -163,8 +163,7 @@ class Regression(Detector):
         so_far = "" if severity is Severity.WARNING else " so far: that may pass"
         text = (
             f"loss is {percent} % higher than before the resume at step {began:,}, {where}{so_far} "
-            f"({number(loss)} at step {moment.step:,}): the optimizer's state, the data's order or the weights may not "
-            "have come back."
+            f"({number(loss)} at step {moment.step:,})."
         )
         expected = loss / math.exp(min(rise, 100.0))
         return Firing(

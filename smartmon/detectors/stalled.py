@@ -99,8 +99,8 @@ class Pace:
 
     def _firing(self, silence: float, limit: float, severity: Severity) -> Firing:
         where = "no first step" if self.last_step is None else f"no new step after step {self.last_step:,}"
-        usual = f"; usually {duration(median(self.gaps))}" if self.gaps else ""
-        text = f"{where} for {duration(silence)} (limit {duration(limit)}{usual})."
+        usual = f"; one usually takes {duration(median(self.gaps))}" if self.gaps else ""
+        text = f"{where} for {duration(silence)}{usual} (limit {duration(limit)})."
         reason = f"stalled_{round(silence)}s"
         return Firing(
             "stalled", "step", silence, median(self.gaps) if self.gaps else None, limit, severity, reason, text

@@ -112,6 +112,11 @@ class Around:
         self.marks = [mark for mark in self.marks if mark[1] < step]
         self._mark("resumed", step, str(previous), str(step))
 
+    def reaches(self, step: int) -> bool:
+        """Whether the losses that are remembered reach back beyond a step."""
+        losses = self.recent.get("loss")
+        return bool(losses) and losses[0][0] < step
+
     def moves(self, metric: str, onset: int) -> list[Move]:
         """Return the other metrics that left their level, the farthest first."""
         found = [move for name in self.recent if name != metric if (move := self._move(name, onset)) is not None]

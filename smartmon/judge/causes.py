@@ -7,6 +7,7 @@ said: a guess would send a tired person the wrong way.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from smartmon.text import number, size
 TOLD = 4
 """Moves of other metrics that are told."""
 LOSSES = frozenset({"loss_spike", "divergence", "slow_divergence", "nonfinite", "grad_explosion", "collapse"})
+HOST = {"disk_full_soon": "df -h {disk}", "memory_low": "free -h", "gpu_hot": "nvidia-smi"}
+"""Kinds that are of the machine itself, and what shows it."""
 SLOW = frozenset({"throughput_drop", "stalled"})
 FULL = 0.02
 """Share of a disk below which a lack of room is evidence, or less than 1 GiB."""
@@ -49,9 +52,14 @@ Cause = tuple[str, str]
 """A sentence, and a command or nothing."""
 
 
-def evidence(around: Around, firing: Firing, step: int) -> dict[str, Json]:
-    """Return what goes into an anomaly's context: `around` (sentences), `cause` and `next` where they are known."""
+def evidence(around: Around, firing: Firing, step: int, began: int | None = None) -> dict[str, Json]:
+    """Return what goes into an anomaly's context: `around` (sentences), `cause` and `next` where they are known.
+
+    `began` is where the incident began that the anomaly belongs to: what got worse did not begin where it got worse.
+    """
     onset = firing.onset_step if firing.onset_step is not None else step
+    if began is not None and around.reaches(began):
+        onset = min(onset, began)
     losses = [value for _, value in around.recent.get("loss", ()) if math.isfinite(value)]
     seen = _Seen(firing, onset, around.moves(firing.metric, onset), list(around.near(onset)), around.sample, losses)
     # A rate that jumped is told with its moment; that it also left its level says the same.
@@ -61,6 +69,9 @@ def evidence(around: Around, firing: Firing, step: int) -> dict[str, Json]:
         if (cause := rule(seen)) is not None:
             told["cause"], told["next"] = cause
             break
+    if firing.kind in HOST:
+        disk = seen.host.disk if seen.host is not None else ""
+        told["next"] = HOST[firing.kind].format(disk=shlex.quote(disk or "."))
     return told
 
 
@@ -79,6 +90,8 @@ def _changes(seen: _Seen) -> Iterator[str]:
             continue
         told.add(what)
         if what == "resumed":
+            if seen.firing.kind == "resume_regression":
+                continue
             yield f"the run was resumed at step {step:,}"
         elif what == "learning_rate":
             yield f"the learning rate went from {before} to {now} at step {step:,}"
@@ -88,7 +101,7 @@ def _changes(seen: _Seen) -> Iterator[str]:
 
 def _host(seen: _Seen) -> Iterator[str]:
     host = seen.host
-    if host is None:
+    if host is None or seen.firing.kind in HOST:
         return
     if _disk_full(host):
         yield f"{size(host.disk_free or 0)} left on the disk of {host.disk}"
@@ -119,7 +132,7 @@ def _room(seen: _Seen) -> Cause | None:
         return None
     where = host.disk if host is not None and host.disk else "."
     left = f" ({size(host.disk_free)} left)" if host is not None and host.disk_free is not None else ""
-    return f"The disk is full{left}: saving waits for it or fails.", f"df -h {where}"
+    return f"The disk is full{left}: saving waits for it or fails.", f"df -h {shlex.quote(where)}"
 
 
 def _heat(seen: _Seen) -> Cause | None:
@@ -157,7 +170,7 @@ def _learning_rate(seen: _Seen) -> Cause | None:
 
 def _resumed(seen: _Seen) -> Cause | None:
     mark = seen.mark("resumed")
-    if seen.firing.kind not in (*LOSSES, "resume_regression", "accuracy_drop") or mark is None:
+    if seen.firing.kind not in (*LOSSES, "accuracy_drop") or mark is None:
         return None
     text = f"The run was resumed at step {mark[1]:,}, just before"
     return f"{text}: the optimizer's state or the order of the data may not have been restored.", ""

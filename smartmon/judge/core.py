@@ -215,7 +215,7 @@ class Judge:
                 self._raise(firing, step, obs.at, obs.historic, found)
         if loss is not None:
             hidden = self._numbers.zeros > 0 or self._numbers.grads_in_row > 0
-            moving = self.run_state in MOVING
+            moving = self.run_state in MOVING and not self._loops.looping(self.settings.detectors.crashed)
             found += calm_loss(self._incidents, self._loss, obs, loss, hidden=hidden, moving=moving)
         seen = self._moment(step, obs.at, fresh, timed=obs.timed, historic=obs.historic)
         seen.trace = trace

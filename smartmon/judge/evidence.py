@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.detectors.signal import Firing
+from smartmon.incidents import Incident
 from smartmon.judge.around import Around
 from smartmon.judge.causes import evidence
 from smartmon.records import Anomaly, Json, Keep, Severity
@@ -29,6 +30,9 @@ class _Run(Protocol):
     def best_loss(self) -> float | None: ...
     @property
     def best_loss_step(self) -> int | None: ...
+
+    @property
+    def open_incidents(self) -> Sequence[Incident]: ...
 
 
 class Evidence:
@@ -68,7 +72,8 @@ class Evidence:
         context: dict[str, Json] = {key: list(values) for key, values in self.histories.items()}
         context |= {"latest": dict(run.latest), "best_loss": run.best_loss, "best_loss_step": run.best_loss_step}
         if firing.severity is not Severity.INFO:
-            context |= evidence(self.around, firing, step)
+            began = next((one.start_step for one in run.open_incidents if one.kind == firing.kind), None)
+            context |= evidence(self.around, firing, step, began)
         return Anomaly(
             kind=firing.kind,
             metric=firing.metric,

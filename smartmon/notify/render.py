@@ -27,6 +27,13 @@ _LINE_MOST = 600
 _LISTED = 20
 _SPACE = "\u200b"
 
+_SAID = frozenset({"stalled", "crashed", "throughput_drop"})
+"""Kinds whose sentence has what was seen and expected, in units of its own."""
+_MACHINE = frozenset({"disk_full_soon", "memory_low", "gpu_hot"})
+"""Kinds that are no matter of a step: `smartmon why` knows nothing of them."""
+_METRIC = re.compile(r"\b(?:eval_loss|eval_accuracy|learning_rate|grad_norm|aux_loss|eval_perplexity)\b(?![=/])")
+"""Names that a sentence says in words, as titles do."""
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 _SHOWN_FIRST = ("loss", "eval_loss", "accuracy", "eval_accuracy", "learning_rate", "grad_norm")
 _HISTORIES = {"loss": "loss_history", "accuracy": "accuracy_history", "learning_rate": "lr_history"}
 
@@ -140,22 +147,31 @@ def _history(change: IncidentChange, name: str) -> list[Json]:
 
 
 def _expected(change: IncidentChange) -> str:
-    """Say what was seen and expected, unless the sentence before has both numbers already."""
+    """Say what was seen and expected, unless the sentence before has it already."""
     if change.expected is None or not math.isfinite(change.expected) or change.value is None:
         return ""
-    seen, expected = number(change.value), number(change.expected)
-    if "expected" in change.message or (seen in change.message and expected in change.message):
+    if change.kind in _SAID or "expected" in change.message or _names(change.message, change.expected):
         return ""
-    return f"{words.words(change.metric)} {seen}, expected about {expected}."
+    name, seen, expected = words.words(change.metric), number(change.value), number(change.expected)
+    return f"{_sentence(name)[:-1]} {seen}, expected about {expected}."
+
+
+def _names(text: str, value: float) -> bool:
+    """Whether a text has a number, to the digits that it gives."""
+    told = (float(found.replace(",", "")) for found in _NUMBER.findall(text))
+    return any(abs(one - value) <= 0.01 * abs(value) for one in told)
 
 
 def _since(facts: Facts) -> str:
     change = facts.change
     opened = facts.opened_at if facts.opened_at is not None else change.at
-    earlier = change.onset_step is not None and change.onset_step < change.start_step
-    start = f"about step {count(change.onset_step)}, noticed" if earlier else f"step {count(change.start_step)},"
+    start = f"step {count(change.start_step)},"
+    if change.onset_step is not None and change.onset_step < change.start_step:
+        start = f"about step {count(change.onset_step)}, noticed"
+    elif change.change is Change.OPENED and change.start_step < change.step:
+        start += " noticed"
     lasted = change.at - opened
-    many = f", {count(change.anomalies)} times so far" if change.anomalies > 1 else ""
+    many = f", {count(change.anomalies)} times so far" if change.anomalies > 1 and change.kind != "stalled" else ""
     ago = f" ({duration(lasted)} ago)" if change.change is not Change.OPENED and lasted >= 60 else ""
     good = f" Last good step: {count(change.last_good_step)}." if change.last_good_step is not None else ""
     return f"Since {start} {clock(opened)}{ago}{many}.{good}"
@@ -195,6 +211,8 @@ def _next(facts: Facts) -> list[str]:
         commands.append(f"smartmon snapshots restore {shlex.quote(kept.name)} DEST")
     if change.kind == "crashed":
         commands.append(f"smartmon events list --run {shlex.quote(facts.run)}")
+    elif change.kind in _MACHINE:
+        pass
     elif change.kind == "stalled":
         commands.append("smartmon status")
     else:
@@ -202,7 +220,7 @@ def _next(facts: Facts) -> list[str]:
     if wanted := str(change.context.get("next") or ""):
         commands.append(wanted)
     where = f" in {facts.base_dir}" if facts.base_dir is not None else ""
-    return [f"Next{where}:", *commands]
+    return [f"Next{where}:", *commands] if commands else []
 
 
 def _lower(text: str) -> str:
@@ -212,15 +230,18 @@ def _lower(text: str) -> str:
 
 def _resolution(facts: Facts) -> list[str]:
     change = facts.change
-    lasted = f" It lasted {duration(change.at - facts.opened_at)}." if facts.opened_at is not None else ""
-    times = f" {count(change.anomalies)} anomalies in all." if change.anomalies > 1 else ""
+    # What moves again says itself how long it stood; the incident is only as old as the first message.
+    silent = change.kind == "stalled"
+    known = facts.opened_at is not None and not silent
+    lasted = f" It lasted {duration(change.at - (facts.opened_at or 0.0))}." if known else ""
+    times = f" {count(change.anomalies)} anomalies in all." if change.anomalies > 1 and not silent else ""
     # A run that ended ends its incidents, and that may well ask for something.
     done = "" if "the run " in change.resolution else " Nothing to do."
     return [f"{_sentence(change.resolution or 'it is over')}{lasted}{times}{done}"]
 
 
 def _sentence(text: str) -> str:
-    text = text.strip()
+    text = _METRIC.sub(lambda found: words.words(found[0]), text.strip())
     return (text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")) if text else ""
 
 
@@ -271,7 +292,9 @@ def message(facts: Facts) -> Message:
         lines.append(_meanwhile(change) or ("" if around else _now(facts)))
     if change.change in (Change.OPENED, Change.ESCALATED):
         cause = str(change.context.get("cause") or "")
-        lines.append(f"Likely cause: {_lower(cause)}" if cause else words.advice(change.kind, change.severity))
+        lines.append(
+            f"Likely cause: {_lower(cause)}" if cause else words.advice(change.kind, change.severity, change.metric)
+        )
     if change.change is Change.SUMMARY:
         lines.append("smartmon met this run only now; this is what was already wrong.")
     lines += [kept_line(facts.kept), *_next(facts), _link(facts), *_suppressed(facts)]

@@ -26,14 +26,14 @@ ADVICE = {
     "crashed": "It does not train any more, and the GPU may stand idle.",
     "grad_explosion": "A lower learning rate or gradient clipping is the usual answer.",
     "grad_vanish": "It hardly learns any more: check the learning rate schedule and the loss scale.",
-    "overfit": "Training gets better while evaluation gets worse: the best checkpoint lies behind.",
-    "collapse": "A loss near zero is more often broken labels or data than success.",
+    "overfit": "The best checkpoint lies behind: stop here, or go on from it with more data or a lower learning rate.",
+    "collapse": "This is more often broken labels or data than success: look at a batch as the model sees it.",
     "resume_regression": "Optimizer, data order or weights may not have come back: look at what the checkpoint holds.",
     "throughput_drop": "Look for another process on the GPU, a slow data loader or disk, or heat.",
-    "frozen_metric": "A number that never moves is usually one that is not computed any more.",
+    "frozen_metric": "Look at the learning rate and the gradients, then at the code that logs this number.",
     "dead_expert": "Raise the load-balancing loss or the router's noise: a dead expert rarely comes back by itself.",
     "prediction_mismatch": "Check the prompt template and the labels of the samples.",
-    "disk_full_soon": "The trainer's next checkpoint may fail: make room.",
+    "disk_full_soon": "Make room before the next save: old checkpoints are usually the largest.",
     "memory_low": "Fewer data-loader workers, or a smaller cache, make room.",
     "gpu_hot": "It trains on, but slower: look at the fans, the room, the power limit.",
 }
@@ -46,8 +46,14 @@ CRITICAL_ADVICE = {
 """The same where the severity is critical, for kinds that say something else then."""
 
 
-def advice(kind: str, severity: Severity) -> str:
+REINFORCED = "Training seldom finds back from here: go back to a checkpoint from before."
+"""The same for a collapse of what reinforcement learning logs."""
+
+
+def advice(kind: str, severity: Severity, metric: str = "loss") -> str:
     """One sentence on what to make of it; empty for a kind that nobody wrote one for."""
+    if kind == "collapse" and metric != "loss":
+        return REINFORCED
     graver = CRITICAL_ADVICE.get(kind) if severity is Severity.CRITICAL else None
     return graver or ADVICE.get(kind, "")
 
@@ -86,6 +92,7 @@ _WHAT: dict[str, Callable[[IncidentChange], str]] = {
     "nonfinite": _nonfinite,
     "collapse": lambda change: f"{words(change.metric or 'loss')} collapsed ",
     "grad_explosion": lambda _: "gradients explode ",
+    "grad_vanish": lambda _: "gradients vanish ",
     "overfit": lambda _: "evaluation gets worse ",
     "resume_regression": lambda _: "worse since the resume ",
     "throughput_drop": lambda _: "training slowed down ",
@@ -96,7 +103,7 @@ _WHAT: dict[str, Callable[[IncidentChange], str]] = {
     "memory_low": lambda _: "memory nearly used up ",
     "gpu_hot": lambda _: "GPU too hot ",
     "stalled": lambda _: "no progress ",
-    "crashed": lambda _: "training crashed ",
+    "crashed": lambda change: "training keeps crashing " if change.reason == "crashed_loop" else "training crashed ",
 }
 
 

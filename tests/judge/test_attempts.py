@@ -150,6 +150,15 @@ def test_three_attempts_without_progress_are_a_crash_loop() -> None:
     assert brief(feed([row(50, loss=1.0)], judge)) == [("crashed_loop", "critical")]
 
 
+def test_a_crash_loop_is_over_when_the_run_gets_further_and_not_before() -> None:
+    judge = Judge(JudgeSettings())
+    feed([row(step, loss=1.0) for first in (0, 10, 10, 10) for step in range(first, 60)], judge)
+    assert [incident.kind for incident in judge.open_incidents if incident.kind == "crashed"] == ["crashed"]
+    found = feed([row(step, loss=1.0) for step in range(60, 90)], judge)
+    over = [c for c in changes(found, Change.RESOLVED) if c.kind == "crashed"]
+    assert [c.resolution for c in over] == ["training again at step 79"]
+
+
 def test_an_attempt_that_gets_further_ends_the_count() -> None:
     found = feed([r for first in (1, 30, 60, 90, 120) for r in rows("loss", QUIET, first=first, at=T0 + 9999 * first)])
     assert len(started(found)) == 4

@@ -61,6 +61,28 @@ def test_gradients_that_grew_before_the_loss_are_named_with_their_step() -> None
     assert anomaly.context["around"] == ["grad norm rose from 1 to 30 (from step 100)"]
 
 
+def test_what_got_worse_later_did_not_begin_later() -> None:
+    told = anomalies(feed([*calm(0, 100), *calm(100, 110, loss=9.0, grad_norm=30.0)]), "loss_spike")
+    causes = {a.severity: a.context["cause"] for a in told if a.severity is not Severity.INFO}
+    assert set(causes) == {Severity.WARNING, Severity.CRITICAL}
+    assert all(cause.startswith("The gradient norm rose 30 times with the loss") for cause in causes.values())
+
+
+def test_a_worse_resume_is_not_blamed_on_the_resume_once_more() -> None:
+    worse = gravest([*calm(0, 120), *calm(90, 125, loss=lambda step: 1.4 * LOSSES[step % 400])], "resume_regression")
+    assert "cause" not in worse.context
+    assert worse.context["around"] == []
+
+
+def test_a_full_disk_is_told_once_and_shown_by_a_command() -> None:
+    judge = Judge(JudgeSettings())
+    feed(calm(0, 50), judge)
+    full = HostSample(T0 + 50, disk="/my data", disk_free=3 * 10**8, disk_total=10**12)
+    (told,) = anomalies(judge.host(full), "disk_full_soon")
+    assert told.context["around"] == []
+    assert told.context["next"] == "df -h '/my data'"
+
+
 def test_gradients_that_overflowed_explain_a_nan() -> None:
     rows = [*calm(0, 100), *calm(100, 101, grad_norm=math.inf), *calm(101, 104, loss=math.nan, grad_norm=math.nan)]
     anomaly = gravest(rows, "nonfinite")

@@ -59,6 +59,8 @@ TITLES = [
     ({"kind": "nonfinite", "value": math.nan}, "loss is NaN at step 17,500 - my-run"),
     ({"kind": "nonfinite", "value": math.inf}, "loss is infinite at step 17,500 - my-run"),
     ({"kind": "stalled"}, "no progress at step 17,500 - my-run"),
+    ({"kind": "grad_vanish", "metric": "grad_norm", "value": 0.0}, "gradients vanish at step 17,500 - my-run"),
+    ({"kind": "crashed", "reason": "crashed_loop"}, "training keeps crashing at step 17,500 - my-run"),
     ({"kind": "crashed"}, "training crashed at step 17,500 - my-run"),
     ({"kind": "gpu_hot", "metric": "gpu_temperature", "value": 91.0}, "GPU too hot at step 17,500 - my-run"),
     ({"kind": "disk_full_soon", "metric": "disk_free", "value": 5e9}, "disk nearly full at step 17,500 - my-run"),
@@ -94,7 +96,50 @@ def test_the_body_says_all_that_one_needs_at_three_in_the_morning() -> None:
 
 
 def test_a_sentence_without_the_expected_value_is_completed() -> None:
-    assert "loss 0.873, expected about 0.62." in body(replace(SPIKE, message="loss jumped"))
+    assert "\nLoss 0.873, expected about 0.62.\n" in body(replace(SPIKE, message="loss jumped"))
+
+
+SAID_ALREADY = [
+    ({"value": 1.144, "expected": 1.055}, "loss drifts away: the mean is 1.16, 8 % above the best of 1.055"),
+    ({"kind": "accuracy_drop", "metric": "accuracy", "value": 56.51, "expected": 89.79}, "56.5 %, the mean is 89.8 %"),
+    ({"kind": "stalled", "metric": "step", "value": 300.0, "expected": 1.0}, "no new step for 5m 00s"),
+    ({"kind": "throughput_drop", "metric": "steps_per_sec", "value": 0.44, "expected": 1.0}, "2.25 s a step"),
+]
+
+
+@pytest.mark.parametrize(("differs", "message"), SAID_ALREADY)
+def test_what_the_sentence_says_is_not_said_again(differs: dict[str, object], message: str) -> None:
+    assert ", expected about" not in body(replace(SPIKE, message=message, **differs))  # type: ignore[arg-type]
+
+
+def test_a_sentence_has_words_where_a_log_has_names() -> None:
+    text = body(replace(SPIKE, message="grad_norm stays high; set logging_nan_inf_filter=False"))
+    assert text.startswith("Grad norm stays high; set logging_nan_inf_filter=False.")
+
+
+def test_what_began_before_it_was_told_of_says_when_it_was_noticed() -> None:
+    assert "Since step 17,490, noticed 20" in body(replace(SPIKE, start_step=17490))
+
+
+@pytest.mark.parametrize("kind", ["disk_full_soon", "memory_low", "gpu_hot"])
+def test_trouble_of_the_machine_sends_nobody_to_look_at_a_step(kind: str) -> None:
+    change = replace(SPIKE, kind=kind, context={"next": "df -h /data"})
+    assert body(change).splitlines()[-3:-1] == ["Next in /data/t:", "df -h /data"]
+    assert "Next" not in body(replace(change, context={}))
+
+
+def test_a_stall_that_is_over_says_once_how_long_it_lasted() -> None:
+    over = replace(SPIKE, kind="stalled", change=Change.RESOLVED, at=NOW + 720, anomalies=2, message="no step")
+    text = body(replace(over, resolution="moving again after 17m 00s"), opened_at=NOW)
+    assert text.startswith("Moving again after 17m 00s. Nothing to do.\n")
+
+
+def test_a_collapse_of_rewards_is_not_called_a_low_loss() -> None:
+    labels, back = "broken labels", "go back to a checkpoint from before"
+    assert labels in body(replace(SPIKE, kind="collapse"))
+    text = body(replace(SPIKE, kind="collapse", metric="entropy"))
+    assert back in text
+    assert labels not in text
 
 
 KEPT = [
