@@ -87,6 +87,11 @@ def main(argv: list[str] | None = None) -> None:
         # In an ASCII locale a run's name must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if "run" in (sys.argv[1:] if argv is None else argv):
+        # Before Typer reads the words of the command, which takes pydantic, which takes hashlib.
+        from smartmon import lean
+
+        lean.leave_out_openssl()
     try:
         app(args=argv, prog_name="smartmon")
     except SmartmonError as error:

@@ -19,8 +19,14 @@ _CHUNK = 1 << 20
 _ALGORITHM = "sha256"
 
 
-def _new() -> hashlib._Hash:
-    """Return a new digest, the fastest there is: OpenSSL's is several times as fast on gigabytes, once it is loaded."""
+_LARGE = 16 << 20
+"""Bytes of a file from which OpenSSL, several times as fast, is worth the memory that loading it takes."""
+
+
+def _new(size: int) -> hashlib._Hash:
+    """Return a new digest for a file of so many bytes."""
+    if size < _LARGE:
+        return hashlib.sha256()
     try:
         from _hashlib import openssl_sha256
     except ImportError:
@@ -35,7 +41,7 @@ class Digester:
         self._path = snapshot.path
         self._files = [(str(file["path"]), int(file["bytes"])) for file in snapshot.metadata.get("files", ())]
         self._digests: dict[str, str] = {}
-        self._hash = _new()
+        self._hash = _new(self._files[0][1] if self._files else 0)
         self._offset = 0
 
     def step(self, budget: int = SLICE) -> bool:
@@ -55,8 +61,8 @@ class Digester:
                 budget -= max(part, 4096)
                 if not part or self._offset >= size:
                     self._digests[name] = self._hash.hexdigest()
-                    self._hash, self._offset = _new(), 0
                     del self._files[0]
+                    self._hash, self._offset = _new(self._files[0][1] if self._files else 0), 0
         if self._files:
             return False
         told = {"schema_version": 1, "algorithm": _ALGORITHM, "files": self._digests}
@@ -77,7 +83,7 @@ def digests_of(snapshot: Snapshot) -> dict[str, str] | None:
 
 def digest(path: Path, beat: Callable[[], None] = lambda: None) -> str:
     """The digest of one file of ours."""
-    taken = _new()
+    taken = _new(path.stat().st_size)
     with path.open("rb") as file:
         while part := file.read(_CHUNK):
             beat()
