@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 STATUS = frozenset({"status", "push"})
 PRUNE_EVERY = 3600.0
 """Seconds between two looks for rows that are old enough to forget."""
+LOOKS = 2.0
+"""Seconds of the processor for which one scan looks into files of unknown names: runs under watch must not wait."""
 MOST_FOLDERS = 64
 """Folders with an inotify watch at once: watchdog runs a thread for each."""
 
@@ -51,7 +53,7 @@ class Watch:
         """Runs with more to read at once."""
         self._folders: dict[str, list[Watched]] = {}
         own = [config.state_dir, *(config.snapshots_dir(base) for base in config.base_dirs)]
-        self._discovery = Discovery(skip=own)
+        self._discovery = Discovery(skip=own, patience=LOOKS)
         self.scanned = threading.Event()
         """Set once everything was looked at and the folders are watched: from then on nothing goes unseen."""
         self._next_prune = clock() + PRUNE_EVERY
@@ -148,9 +150,11 @@ class Watch:
     def read_everything(self, stopped: Callable[[], bool]) -> None:
         """Scan once and read on until nothing is left: what `--once` does."""
         self.scan()
-        while self._busy and not stopped():
+        while (self._busy or self._discovery.behind) and not stopped():
             for watched in list(self._busy.values()):
                 self._read(watched)
+            if self._discovery.behind:
+                self.scan()
 
     def stop(self) -> None:
         """End the watches."""

@@ -14,6 +14,7 @@ from smartmon.records import Json, Note, Severity, SourceRank
 from smartmon.sources.base import FoundRun, SourceSpec, shown
 from smartmon.sources.folders import BOARD_RUN, BOARDS, Folder, Folders
 from smartmon.sources.logs import Logs
+from smartmon.sources.looks import Looks
 from smartmon.sources.sniff import RANKS, sniff
 from smartmon.text import count
 
@@ -61,11 +62,14 @@ class RunEntry(Protocol):
 class Discovery:
     """Finds runs again and again; remembers what it listed, and tells each trouble once."""
 
-    def __init__(self, *, skip: Iterable[Path] = (), depth: int = DEPTH) -> None:
-        """`skip`: folders of ours that may lie in a base dir under any name."""
+    def __init__(self, *, skip: Iterable[Path] = (), depth: int = DEPTH, patience: float | None = None) -> None:
+        """`skip`: folders of ours that may lie in a base dir under any name.
+
+        `patience`: seconds of the processor for which one scan looks into files of unknown names; None: into all.
+        """
         self._folders = Folders({os.path.realpath(path) for path in skip})
-        self._logs = Logs()
-        self._named_logs = Logs()
+        self._logs = Logs(patience)
+        self._named_logs = Looks(sniff)
         """What was seen in the logs that the config names: it may tell how to read them."""
         self._depth = depth
         self._told: set[tuple[str, str]] = set()
@@ -79,17 +83,26 @@ class Discovery:
         that runs already have, so that a new base dir renames none.
         """
         self._folders.begin()
-        bases = expand(base_dirs)
+        self._named_logs.begin()
+        bases, runs = expand(base_dirs), list(runs)
         stops = {identity for base in bases if (identity := _identity(base)) is not None}
         found: dict[Path, FoundRun] = {}
-        for base in bases:
-            for path, relative, folder in self._walk(base, stops):
+        walks = [(base, list(self._walk(base, stops))) for base in bases]
+        keys = {Path(os.path.realpath(entry.path)): entry.keys for entry in runs if entry.keys}
+        self._logs.begin(self._folders.listed(), keys)
+        for base, walked in walks:
+            for path, relative, folder in walked:
                 if sources := tuple(self._sources(path, base, folder)):
                     found[path] = FoundRun(shown(relative or base.name or "/"), path, base, sources)
         named = [place for entry in runs if (place := self._add_named(entry, bases, found)) is not None]
         ordered = dict.fromkeys([*named, *found])
         result = _with_names([found[path] for path in ordered], set(named), names or {})
         return sorted(result, key=lambda run: run.name), [*self._new_notes()]
+
+    @property
+    def behind(self) -> int:
+        """How many files the last scan had no more patience to look into."""
+        return self._logs.behind
 
     def _walk(self, base: Path, stops: Collection[tuple[int, int]]) -> Iterator[tuple[Path, str, Folder]]:
         """Yield the folders to look at, without following links and without entering another base dir."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,8 @@ _MAYBE = re.compile(r"[^.].*\.(?:log|out|txt|csv|jsonl)", re.IGNORECASE)
 _NO_LOG = re.compile(r"smart_monitor_.*|requirements.*|readme.*|license.*|merges\.txt|vocab\.txt", re.IGNORECASE)
 MAX_CANDIDATES = 64
 """Files of one folder that are looked into for a log of any name."""
+_OF_AN_ENDING = 16
+"""Of each ending, where there are more: the newest, for each start of a trainer may begin another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,10 @@ class Folders:
     def tell(self, path: str, problem: str) -> None:
         """Record a trouble."""
         self.troubles.append((path, problem))
+
+    def listed(self) -> Iterator[tuple[str, Folder]]:
+        """Yield the folders that this scan has listed so far."""
+        yield from ((path, folder) for path, (_, _, folder) in self._kept.items() if folder is not None)
 
     def list(self, path: str) -> Folder | None:
         """Return what is in a folder; None if it is not there, may not be read, or holds too much."""
@@ -151,9 +158,21 @@ class Folders:
             parts=frozenset(parts),
             state=state,
             entries=number > 0,
-            candidates=tuple(sorted(candidates)[:MAX_CANDIDATES]),
+            candidates=_promising(path, candidates),
             events=events,
         )
+
+
+def _promising(path: str, candidates: list[str]) -> tuple[str, ...]:
+    """Return the names of the files to look into."""
+    if len(candidates) <= MAX_CANDIDATES:
+        return tuple(sorted(candidates))
+    endings: dict[str, list[tuple[float, str]]] = {}
+    for name in candidates:
+        with contextlib.suppress(OSError):
+            written = os.stat(f"{path}/{name}").st_mtime  # noqa: PTH116 - some thousand files
+            endings.setdefault(name.rpartition(".")[2].lower(), []).append((written, name))
+    return tuple(sorted(name for files in endings.values() for _, name in sorted(files)[-_OF_AN_ENDING:]))
 
 
 def _probed(path: str, identity: tuple[int, int], state: bool) -> Folder | None:

@@ -9,6 +9,7 @@ object.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ _ASKED = 50
 """Rows that are asked whose they are."""
 _SNIFFED = 20
 """Lines by which a file is known."""
+_LOOKED_AT = 500
+"""Lines in which something that is measured in training is looked for."""
+_TRAINED = re.compile(r"loss|perplexity|ppl|bpb|accuracy|learning_rate|grad_norm")
 
 
 class _Role(enum.Enum):
@@ -290,3 +294,16 @@ def recognises(head: bytes, path: Path) -> str:
             whose = next(filter(None, map(dialect, records)), "")
             return "its lines are JSON objects that count steps" + (f", as {whose} writes them" if whose else "")
     return ""
+
+
+def trains(head: bytes) -> bool:
+    """Whether rows that count steps measure what trainers do: traces of agents and many data sets count steps too."""
+    reader = RowReader()
+    for line in head.removeprefix(b"\xef\xbb\xbf").splitlines()[:_LOOKED_AT]:
+        try:
+            row = reader.read(flat(jsontext.load_object(line)))
+        except jsontext.BadJson:
+            continue
+        if (row.step is not None or "epoch" in row.values) and any(map(_TRAINED.search, (*row.values, *row.nulls))):
+            return True
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -86,6 +87,22 @@ def _told(head: bytes, keys: Collection[str]) -> Sniffed | None:
     if any(cell.strip(' "\r') in keys for cell in re.split(r"[,;\t]", line)):
         return Sniffed("csv", "its header names a column of which it was said what it means")
     return None
+
+
+def stumbled(path: Path, options: Mapping[str, Json] | None = None) -> str | None:
+    """Return the format of a log that nobody named. Data sets count steps too: JSON Lines must measure training."""
+    kind = sniff(path, options)
+    if kind != "jsonl":
+        return kind
+    try:
+        with opened(path) as (descriptor, _found):
+            head = read_at(descriptor, 0, HEAD)
+    except Unreadable:
+        return None
+    from smartmon.sources.jsonl import trains
+
+    told = (json.dumps(key.rpartition(".")[2]).encode() in head for key in (options or {}).get("keys") or {})
+    return kind if trains(head) or any(told) else None
 
 
 def sniff(path: Path, options: Mapping[str, Json] | None = None) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 
 from smartmon.records import SourceRank
 from smartmon.sources import Discovery, discover
+from smartmon.sources.looks import Looks
 from tests.sources.tb_writer import scalars, version
 
 NANOGPT = "".join(f"iter {i}: loss {3 - i / 100:.4f}, time 123.00ms, mfu 41.20%\n" for i in range(0, 40, 2))
@@ -104,7 +105,7 @@ def test_a_log_once_known_is_not_opened_again(tmp_path: Path, monkeypatch: pytes
     put(tmp_path, {"r/train.log": NANOGPT})
     looking = Discovery()
     looking.scan([tmp_path])
-    monkeypatch.setattr("smartmon.sources.logs.sniff", lambda path: pytest.fail(f"{path} was looked into again"))
+    monkeypatch.setattr(Looks, "_look", lambda _self, path, *_: pytest.fail(f"{path} was looked into again"))
     put(tmp_path, {"r/train.log": NANOGPT + NANOGPT})
     assert [run.name for run in looking.scan([tmp_path])[0]] == ["r"]
 

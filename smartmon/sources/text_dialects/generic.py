@@ -25,6 +25,8 @@ _SPACED = re.compile(
 _COUNTERS = ("global_step", "step", "iteration", "iter", "batch")
 """What counts steps, best first, where a line names several."""
 _LOSSES = ("loss", "reward", "perplexity", "ppl", "nll", "bpb")
+_ELSE = re.compile(r"(?:packet|frame|path|stop|win|heat|power|hair|blood)s?[_/]loss(?:es)?")
+"""What is lost elsewhere than in training."""
 _LEVELS = re.compile(r"^(?:(?:info|debug|warning|warn|error|root|main|rank) )+")
 _TURNED = {"loss_train": "train_loss", "loss_val": "val_loss", "loss_valid": "val_loss", "loss_eval": "val_loss"}
 _WORDS = {
@@ -68,7 +70,7 @@ class Generic(Dialect):
         for name, number in _SPACED.findall(text) if "loss " in text else ():
             if (amount := value(number)) is not None:
                 record.setdefault(plain(name), amount)
-        if not any(word in key for key in record for word in _LOSSES):
+        if not any(word in key for key in record if not _ELSE.fullmatch(key) for word in _LOSSES):
             return None
         return record | self._step(counters, inner)
 
