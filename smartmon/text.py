@@ -23,8 +23,11 @@ def clean(text: object) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Four significant digits, `NaN` spelled so, or `-` for nothing known."""
-    return "-" if value is None else "NaN" if math.isnan(value) else f"{value:.{digits}g}"
+    """Four significant digits (`12,010` up to a thousand millions), `NaN` spelled so, or `-` for nothing known."""
+    if value is None:
+        return "-"
+    shown = "NaN" if math.isnan(value) else f"{value:.{digits}g}"
+    return f"{float(shown):,.0f}" if "e+" in shown and abs(value) < 1e9 else shown
 
 
 def count(value: int | None) -> str:

@@ -17,7 +17,9 @@ from smartmon import text
         (math.inf, "inf"),
         (-math.inf, "-inf"),
         (0.63214, "0.6321"),
-        (17500.0, "1.75e+04"),
+        (17500.0, "17,500"),
+        (-12006.0, "-12,010"),
+        (2.5e12, "2.5e+12"),
     ],
 )
 def test_a_number_has_four_digits_and_nan_one_spelling(value: float | None, shown: str) -> None:

@@ -80,7 +80,10 @@ def crash(error_type: str, error_message: str, step: int | None) -> Firing:
     """Return the firing for a run that says it died, in its own words."""
     memory = _MEMORY.search(f"{error_type} {error_message}")
     word = "OOM" if memory else re.sub(r"\W+", "_", error_type.rsplit(".", 1)[-1]).strip("_")[:40] or "error"
-    said = ": ".join(part for part in (error_type, error_message) if part) or "it gave no error"
+    lines = [line.strip() for line in error_message.splitlines() if line.strip()]
+    # The last line of a traceback says what happened, and the message quotes those before it.
+    told = lines[-1] if lines and lines[0].startswith("Traceback") else error_message
+    said = ": ".join(part for part in (error_type, told) if part) or "it gave no error"
     where = "" if step is None else f" at step {step:,}"
     text = f"the run crashed{where}: {said[:500]}"
     evidence = {"error_type": error_type, "error_message": error_message[:2000]}

@@ -128,8 +128,8 @@ class Plateaus(Detector):
         self.told_at, self.told_after = level, self.seen
         onset = int(self.blocks[-BLOCKS][0])
         text = (
-            f"loss stands at {number(level)}: over the {self._span:,} values up to step {moment.step:,} it fell by "
-            f"{100 * self.gained:z.2f} % (between {100 * least:z.2f} and {100 * most:z.2f} %)."
+            f"loss stands at {number(level)}: over the {self._span:,} values up to step {moment.step:,} it moved by "
+            f"{-100 * self.gained:+z.2f} % (between {-100 * most:+z.2f} and {-100 * least:+z.2f} %)."
         )
         evidence = {"gain": self.gained, "gain_low": least, "gain_high": most}
         return Firing(

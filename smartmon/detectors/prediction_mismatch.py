@@ -154,7 +154,7 @@ class Mismatch(Detector):
         self.told = [*self.told, "spelling"]
         text = (
             f"{spelt} of {len(wrong)} wrong answers by step {moment.step:,} differ from the golden one in space, case "
-            "or final dot only: the comparison is stricter than the accuracy that it is taken for."
+            "or final dot only: they may well be right, and the accuracy higher than it is logged."
         )
         return [self._firing(float(spelt), float(len(wrong)), Severity.INFO, "prediction_mismatch_spelling", text)]
 

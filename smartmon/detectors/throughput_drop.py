@@ -173,7 +173,8 @@ class ThroughputDrops(Detector):
         )
 
     def _text(self, blocks: Blocks, pace: float) -> str:
-        return f"{number(1 / pace)} {self.rate_name}" if blocks is self.rate else f"{number(pace, 3)} s a step"
+        unit = self.rate_name.replace("_per_sec", "/s")
+        return f"{number(1 / pace)} {unit}" if blocks is self.rate else f"{number(pace, 3)} s a step"
 
     def _seen(self) -> str:
         blocks = self.rate if self.rate.known else self.clock

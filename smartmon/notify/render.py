@@ -27,7 +27,7 @@ _LINE_MOST = 600
 _LISTED = 20
 _SPACE = "\u200b"
 
-_SAID = frozenset({"stalled", "crashed", "throughput_drop"})
+_SAID = frozenset({"stalled", "crashed", "throughput_drop", "dead_expert"})
 """Kinds whose sentence has what was seen and expected, in units of its own."""
 _MACHINE = frozenset({"disk_full_soon", "memory_low", "gpu_hot"})
 """Kinds that are no matter of a step: `smartmon why` knows nothing of them."""

@@ -46,6 +46,8 @@ CRITICAL_ADVICE = {
 """The same where the severity is critical, for kinds that say something else then."""
 
 
+SKIPPED = "A loss scaler skips such steps; where they go on, use bf16 or clip the gradients."
+"""The same for gradients alone that are no numbers: the weights are as they were."""
 REINFORCED = "Training seldom finds back from here: go back to a checkpoint from before."
 """The same for a collapse of what reinforcement learning logs."""
 
@@ -54,6 +56,8 @@ def advice(kind: str, severity: Severity, metric: str = "loss") -> str:
     """One sentence on what to make of it; empty for a kind that nobody wrote one for."""
     if kind == "collapse" and metric != "loss":
         return REINFORCED
+    if kind == "nonfinite" and metric == "grad_norm" and severity is not Severity.CRITICAL:
+        return SKIPPED
     graver = CRITICAL_ADVICE.get(kind) if severity is Severity.CRITICAL else None
     return graver or ADVICE.get(kind, "")
 

@@ -142,6 +142,11 @@ def test_a_collapse_of_rewards_is_not_called_a_low_loss() -> None:
     assert labels not in text
 
 
+def test_gradients_alone_that_are_no_numbers_spoil_no_steps() -> None:
+    assert "loss scaler" in body(replace(SPIKE, kind="nonfinite", metric="grad_norm", value=math.inf))
+    assert "worth nothing" in body(replace(SPIKE, kind="nonfinite", value=math.nan))
+
+
 KEPT = [
     (Kept("copying", note="copying checkpoint-17500 (4.1 GB)"), "Keeping: copying checkpoint-17500 (4.1 GB)."),
     (Kept("pending"), "waiting for the checkpoint"),
