@@ -32,6 +32,22 @@ def load_config(
     return load(config_path, base_dirs=base_dirs or (), overrides=overrides, environ=os.environ, profile=profile)
 
 
+def reading_of(config: Config, log: Path, given: Mapping[str, object]) -> Mapping[str, object]:
+    """Return how a log is to be read: as was `given` on the command line, else as the run says that names it."""
+    from fnmatch import fnmatchcase
+
+    from smartmon.sources.discovery import reading
+
+    if given:
+        return given
+    full = os.path.realpath(log)
+    for entry in config.runs:
+        named = [os.path.realpath(each) for each in entry.logs]
+        if any(full == each or fnmatchcase(full, each) for each in named):
+            return reading(entry)
+    return {}
+
+
 def open_store(config: Config, readonly: bool = True) -> Store:
     """Open the database of the first base dir, wherever it is kept.
 

@@ -41,9 +41,11 @@ def doctor(
     from smartmon.cli.output import print_json
 
     if explain is not None:
+        from smartmon.cli.context import load_config, reading_of
         from smartmon.cli.explain import show
 
-        raise typer.Exit(show(explain, reading(pattern, key), as_json=as_json))
+        options = reading_of(load_config(base_dir, config), explain, reading(pattern, key))
+        raise typer.Exit(show(explain, options, as_json=as_json))
     lines = list(examine(base_dir, config))
     failed = any(line.state == "fail" for line in lines)
     if as_json:

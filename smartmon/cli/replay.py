@@ -66,7 +66,7 @@ def replay(
     """
     import sys
 
-    from smartmon.cli.context import load_config
+    from smartmon.cli.context import load_config, reading_of
     from smartmon.cli.output import print_json
     from smartmon.errors import SourceError
     from smartmon.replay import replay as judged
@@ -80,12 +80,12 @@ def replay(
         "profile": profile,
     }
     overrides = {key: value for key, value in given.items() if value is not None}
-    settings = load_config(base_dir, config, overrides).judge_settings()
-    options = reading(pattern, key)
+    loaded = load_config(base_dir, config, overrides)
+    settings, told = loaded.judge_settings(), reading(pattern, key)
     files, failed = [], 0
     for log in logs:
         try:
-            files.append(judged(log, settings, options=options))
+            files.append(judged(log, settings, options=reading_of(loaded, log, told)))
         except SourceError as error:
             failed += 1
             print(f"smartmon: {error}", file=sys.stderr)

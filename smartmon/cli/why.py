@@ -38,7 +38,7 @@ def why(
 
     Example: smartmon why my-run --step 17500
     """
-    from smartmon.cli.context import load_config
+    from smartmon.cli.context import load_config, reading_of
     from smartmon.cli.output import print_json
     from smartmon.errors import UsageError
     from smartmon.judge import explain
@@ -48,7 +48,7 @@ def why(
     settings = load_config(base_dir, config)
     path = Path(run)
     if path.is_file():
-        name, observations = run_name(path), list(rows(path, reading(pattern, key)))
+        name, observations = run_name(path), list(rows(path, reading_of(settings, path, reading(pattern, key))))
         verdicts = explain(observations, settings.judge_settings(), step)
     else:
         name, observations = _stored(settings, run)
@@ -103,28 +103,50 @@ def _json(verdict: Verdict) -> dict[str, object]:
 
 
 def _text(name: str, step: int, verdicts: list[Verdict]) -> str:
-    import textwrap
-
+    """What fired, the gravest first and in full; then what every other detector saw, metric by metric."""
     from smartmon import text
-    from smartmon.cli.output import table
 
-    head = ("DETECTOR", "METRIC", "VALUE", "EXPECTED", "LIMIT", "VERDICT")
-    lines = [
-        (
-            verdict.detector,
-            verdict.metric,
-            text.number(verdict.value),
-            text.number(verdict.expected),
-            text.number(verdict.limit),
-            verdict.severity.value if verdict.severity else "quiet",
-        )
-        for verdict in verdicts
-    ]
-    said = [
-        textwrap.fill(
-            text.clean(f"{v.detector}, {v.metric}: {v.text}"), 79, subsequent_indent="  ", break_long_words=False
-        )
-        for v in verdicts
-    ]
-    title = f"{text.clean(name)}, step {text.count(step)}"
-    return "\n".join([title, "", table(head, lines, right=frozenset({2, 3, 4})), "", *said])
+    fired = sorted((v for v in verdicts if v.fired), key=lambda v: -(v.severity.rank if v.severity else 0))
+    quiet = [v for v in verdicts if not v.fired]
+    many = f"{len(fired)} of {len(verdicts)} verdicts fired" if fired else "nothing fired"
+    lines = [f"{text.clean(name)}, step {text.count(step)}: {many}"]
+    for verdict in fired:
+        lines += ["", *_fired(verdict)]
+    if quiet:
+        head = ("QUIET", "EXPECTED", "LIMIT", "SAW")
+        rows = [(v.detector, text.number(v.expected), text.number(v.limit)) for v in quiet]
+        widths = [max(map(len, column)) for column in zip(head[:3], *rows)]
+        lines += ["", _columns(head[:3], widths) + f"  {head[3]}"]
+        # What a person asks about first is the loss.
+        metrics = dict.fromkeys(sorted((v.metric for v in quiet), key=lambda metric: metric != "loss"))
+        for metric in metrics:
+            of_it = [(row, v) for row, v in zip(rows, quiet) if v.metric == metric]
+            lines.append(f"{text.clean(metric)} {text.number(of_it[0][1].value)}")
+            lines += [line for row, v in of_it for line in _wrapped(_columns(row, widths) + "  ", v.text)]
+    return "\n".join(lines)
+
+
+def _fired(verdict: Verdict) -> Iterator[str]:
+    from smartmon import text
+
+    grave = verdict.severity.value.upper() if verdict.severity else "FIRED"
+    known = (("expected", verdict.expected), ("limit", verdict.limit))
+    rest = ", ".join(f"{word} {text.number(value)}" for word, value in known if value is not None)
+    told = f"{text.clean(verdict.metric)} {text.number(verdict.value)}" + (f", {rest}" if rest else "")
+    yield from _wrapped(f"{grave} {text.clean(verdict.detector)}: ", told)
+    yield from _wrapped("  ", verdict.text)
+
+
+def _columns(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Lay out a name, set in, and two numbers."""
+    name, *numbers = row
+    return "  ".join([f"  {name:<{widths[0]}}", *(f"{each:>{w}}" for each, w in zip(numbers, widths[1:]))])
+
+
+def _wrapped(start: str, said: str) -> list[str]:
+    """Break what was said at the terminal's width; its lines begin under one another."""
+    from smartmon import text
+    from smartmon.cli.status_text import fold
+
+    whole = fold(f"{'.' * (len(start) - 1)} {text.clean(said)}", hang=" " * len(start))
+    return [start + whole[0][len(start) :], *whole[1:]]

@@ -115,7 +115,7 @@ class Around:
     def reaches(self, step: int) -> bool:
         """Whether the losses that are remembered reach back beyond a step."""
         losses = self.recent.get("loss")
-        return bool(losses) and losses[0][0] < step
+        return losses is not None and len(losses) > 0 and losses[0][0] < step
 
     def moves(self, metric: str, onset: int) -> list[Move]:
         """Return the other metrics that left their level, the farthest first."""

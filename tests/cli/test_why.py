@@ -53,3 +53,36 @@ def test_a_step_without_a_value_names_its_neighbours(base: Path, capsys: pytest.
 
 def test_an_unknown_run_is_a_usage_error(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _why(capsys, base, "other", 300)[0] == 2
+
+
+def test_what_fired_comes_first_and_the_rest_is_in_columns(
+    base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["why", "my-run", "--step", "500", "--base-dir", str(base)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("my-run, step 500: 1 of ")
+    assert lines[2].startswith("WARNING loss_spike: loss 1.02, expected 0.725, limit 0.9425")
+    head = next(line for line in lines if line.split()[:1] == ["QUIET"])
+    saw = [line for line in lines[lines.index(head) + 1 :] if line.startswith("  ")]
+    assert lines[lines.index(head) + 1] == "loss 1.02"
+    assert all(line[head.index("SAW") - 1] == " " and line[head.index("SAW")] != " " for line in saw)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_log_is_read_as_the_run_says_that_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train.out").write_text("".join(f"@{step} {2.0 - step / 100}\n" for step in range(9)))
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f"[[runs]]\nname = 'mine'\npath = '.'\nlogs = ['*.out']\npattern = '@(?P<step>{chr(92)}d+) (?P<loss>.+)'\n"
+    )
+    log, where = str(tmp_path / "train.out"), ["--config", str(config), "--json"]
+    for words in (["why", log, "--step", "5"], ["replay", log], ["doctor", "--explain", log]):
+        with pytest.raises(SystemExit) as exit_:
+            main([*words, *where])
+        assert not exit_.value.code
+        assert json.loads(capsys.readouterr().out)
+    with pytest.raises(SystemExit) as exit_:
+        main(["doctor", "--explain", log])
+    assert exit_.value.code == 4
