@@ -66,7 +66,7 @@ class Host:
     def _memory(self) -> tuple[int | None, int | None]:
         """Return available and total bytes, within the container's limit where there is one."""
         found: dict[str, int] = {}
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, IndexError):
             for line in (self._proc / "meminfo").read_text(encoding="ascii").splitlines():
                 name, _, rest = line.partition(":")
                 if name in ("MemAvailable", "MemTotal"):
@@ -127,28 +127,28 @@ def load_nvml() -> ModuleType | None:
 
 def read_gpus(nvml: Any) -> tuple[Gpu, ...]:
     """Return every GPU that NVML tells of."""
-    count = _asked(nvml.nvmlDeviceGetCount)
+    count = _asked(nvml, "DeviceGetCount")
     return tuple(gpu for index in range(count or 0) if (gpu := _read_gpu(nvml, index)) is not None)
 
 
 def _read_gpu(nvml: Any, index: int) -> Gpu | None:
-    handle = _asked(nvml.nvmlDeviceGetHandleByIndex, index)
+    handle = _asked(nvml, "DeviceGetHandleByIndex", index)
     if handle is None:
         return None
-    name = _asked(nvml.nvmlDeviceGetName, handle)
-    memory = _asked(nvml.nvmlDeviceGetMemoryInfo, handle)
-    rates = _asked(nvml.nvmlDeviceGetUtilizationRates, handle)
-    power, limit = _asked(nvml.nvmlDeviceGetPowerUsage, handle), _asked(nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+    name = _asked(nvml, "DeviceGetName", handle)
+    memory = _asked(nvml, "DeviceGetMemoryInfo", handle)
+    rates = _asked(nvml, "DeviceGetUtilizationRates", handle)
+    power, limit = _asked(nvml, "DeviceGetPowerUsage", handle), _asked(nvml, "DeviceGetEnforcedPowerLimit", handle)
     slowdown = getattr(nvml, "NVML_TEMPERATURE_THRESHOLD_SLOWDOWN", 1)
-    reasons = _asked(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+    reasons = _asked(nvml, "DeviceGetCurrentClocksThrottleReasons", handle) or 0
     return Gpu(
         index=index,
         name=name.decode() if isinstance(name, bytes) else str(name or "GPU"),
         memory_used=None if memory is None else int(memory.used),
         memory_total=None if memory is None else int(memory.total),
         utilization=None if rates is None else float(rates.gpu),
-        temperature=_float(_asked(nvml.nvmlDeviceGetTemperature, handle, getattr(nvml, "NVML_TEMPERATURE_GPU", 0))),
-        temperature_limit=_float(_asked(nvml.nvmlDeviceGetTemperatureThreshold, handle, slowdown)),
+        temperature=_float(_asked(nvml, "DeviceGetTemperature", handle, getattr(nvml, "NVML_TEMPERATURE_GPU", 0))),
+        temperature_limit=_float(_asked(nvml, "DeviceGetTemperatureThreshold", handle, slowdown)),
         power=None if power is None else power / 1000,
         power_limit=None if limit is None else limit / 1000,
         throttled=next((words for bit, words in _REASONS if reasons & getattr(nvml, bit, 0)), ""),
@@ -159,9 +159,9 @@ def _float(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _asked(question: Callable[..., Any], *about: Any) -> Any:
-    """Return NVML's answer, or None: each GPU supports what it supports."""
+def _asked(nvml: Any, question: str, *about: Any) -> Any:
+    """Return NVML's answer, or None: each GPU, and each version of the package, supports what it supports."""
     try:
-        return question(*about)
+        return getattr(nvml, f"nvml{question}")(*about)
     except Exception:  # noqa: BLE001 - NVMLError is of a module that may not be there
         return None

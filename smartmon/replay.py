@@ -9,12 +9,15 @@ from pathlib import Path
 
 from smartmon.detectors.settings import JudgeSettings
 from smartmon.detectors.signal import Verdict
+from smartmon.errors import SourceError
 from smartmon.judge import Judge, explain
 from smartmon.records import Anomaly, Batch, Change, IncidentChange, Json, Note, Observation
 from smartmon.sources import open_source, replay_source
-from smartmon.sources.base import Source
+from smartmon.sources.base import Source, shown
 from smartmon.sources.discovery import run_sources
 from smartmon.sources.merging import in_time_order
+from smartmon.sources.trouble import GRACE
+from smartmon.text import clean
 
 
 @dataclass
@@ -104,6 +107,9 @@ def replay(
             if batch.status is not None:
                 _collect(found, judge.report(batch.status))
     found.attempts = judge.attempt
+    problem = next((note.data["problem"] for note in found.notes if "problem" in note.data), None)
+    if problem and not found.observations:
+        raise SourceError(f"cannot replay {clean(shown(path))}: it {problem}")
     return found
 
 
@@ -118,10 +124,16 @@ def opened(path: Path, options: Mapping[str, Json] | None = None) -> list[Source
 def rounds(sources: Sequence[Source], now: float | None = None) -> Iterator[list[Batch]]:
     """Read sources to their ends side by side, one batch of each at a time, as the daemon does."""
     cursors: dict[int, Mapping[str, Json] | None] = dict.fromkeys(range(len(sources)))
+    patient: set[int] = set()
     while cursors:
-        batches = {i: sources[i].read(cursor, time.time() if now is None else now) for i, cursor in cursors.items()}
+        at = time.time() if now is None else now
+        # Who watches gives a broken file time to become whole; here that time is over at the second look.
+        batches = {i: sources[i].read(cursor, at + 2 * GRACE * (i in patient)) for i, cursor in cursors.items()}
         yield list(batches.values())
-        cursors = {i: batch.cursor for i, batch in batches.items() if batch.more}
+        ended = {i for i, batch in batches.items() if not batch.more}
+        again = {i for i in ended - patient if batches[i].cursor.get("trouble")}
+        patient |= again
+        cursors = {i: batch.cursor for i, batch in batches.items() if i in again or i not in ended}
 
 
 def _collect(found: Replayed, findings: Iterable[object]) -> None:

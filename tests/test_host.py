@@ -44,7 +44,7 @@ def test_no_limit_is_no_limit(tmp_path: Path, limit: str) -> None:
     assert Host(30, proc=proc, cgroup=group).sample(1000.0, tmp_path).memory_total == 64_000_000 * 1024
 
 
-@pytest.mark.parametrize("text", ["", "rubbish", "MemTotal: many kB\n"])
+@pytest.mark.parametrize("text", ["", "rubbish", "MemTotal: many kB\n", "MemTotal:\n"])
 def test_memory_that_cannot_be_read_is_not_known(tmp_path: Path, text: str) -> None:
     sample = Host(30, proc=files(tmp_path / "proc", meminfo=text), cgroup=tmp_path).sample(1.0, tmp_path)
     assert sample.memory_available is None
@@ -98,6 +98,17 @@ def test_a_gpu_tells_what_it_can_and_a_lost_one_is_left_out() -> None:
     assert (gpu.index, gpu.name, gpu.temperature, gpu.temperature_limit) == (0, "NVIDIA H200", 91.0, None)
     assert (gpu.memory_used, gpu.memory_total, gpu.utilization) == (5, 10, 97.0)
     assert (gpu.power, gpu.power_limit, gpu.throttled) == (650.0, 700.0, "heat")
+
+
+def test_a_package_that_lacks_a_question_still_answers_the_others() -> None:
+    class Old(Nvml):
+        def __getattr__(self, name: str) -> Any:
+            if name.endswith(("ThrottleReasons", "PowerLimit")):
+                raise AttributeError(name)
+            return super().__getattr__(name)
+
+    (gpu,) = read_gpus(Old())
+    assert (gpu.temperature, gpu.power_limit, gpu.throttled) == (91.0, None, "")
 
 
 def test_gpus_are_read_beside_the_watch_and_told_at_the_next_look(tmp_path: Path) -> None:

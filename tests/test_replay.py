@@ -37,6 +37,27 @@ def test_the_settings_decide(tmp_path: Path) -> None:
     assert [a.reason for a in replay(log, kind).anomalies] == ["loss_spike_25.0pct"]
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"log_history": [{"step": 1, "loss": 1.0},', "breaks off"),
+        ('{"log_history": [{]}', "after byte 17"),
+    ],
+)
+def test_a_log_that_is_damaged_all_over_is_not_called_quiet(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "trainer_state.json").write_text(text)
+    with pytest.raises(SourceError, match=rf"cannot replay .*trainer_state\.json: it is not valid JSON .*{problem}"):
+        replay(tmp_path / "trainer_state.json", JudgeSettings())
+
+
+def test_what_cannot_be_read_beside_a_log_is_told(tmp_path: Path) -> None:
+    write_log(tmp_path / "training_log.jsonl", [1.0, 0.9, 0.8])
+    (tmp_path / "trainer_state.json").write_text('{"log_history": [')
+    found = replay(tmp_path, JudgeSettings())
+    assert found.observations == 3
+    assert [note.message for note in found.notes] == ["trainer_state.json is not valid JSON (it breaks off)"]
+
+
 def test_a_file_that_is_no_log_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello\n")
     with pytest.raises(SourceError, match=r"notes\.txt"):

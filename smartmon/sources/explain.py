@@ -8,6 +8,7 @@ from pathlib import Path
 
 from smartmon.errors import SourceError
 from smartmon.records import Batch, Json, Note, StatusReport
+from smartmon.sources import trouble
 from smartmon.sources.account import Account
 from smartmon.sources.base import Source, SourceSpec, shown
 from smartmon.sources.discovery import discover, run_sources
@@ -156,6 +157,9 @@ def _batches(source: Source, now: float) -> Iterator[Batch]:
     while True:
         batch = source.read(cursor, now)
         yield batch
+        cursor = batch.cursor
+        if not batch.more and cursor.get("trouble"):
+            # A watch gives it time to become whole before it tells; here nobody looks again.
+            yield source.read(cursor, now + 2 * trouble.GRACE)
         if not batch.more:
             return
-        cursor = batch.cursor

@@ -229,8 +229,8 @@ class JsonLines:
         total = before + reading.bad
         # Told at the first and then at each tenfold: a log full of rubbish must not fill the timeline.
         if len(str(total)) > len(str(before)) or (total and not before):
-            lines = "one line" if total == 1 else f"{count(total)} lines"
-            message = f"{self._name}: {lines} could not be read and were left out; the first after byte {start} "
+            lines, were = ("one line", "was") if total == 1 else (f"{count(total)} lines", "were")
+            message = f"{self._name}: {lines} could not be read and {were} left out; the first after byte {start} "
             notes.append(Note("warning", message + reading.reason, data={"bad_lines": total, "offset": start}))
         if self._rows.full and not self._told_full:
             self._told_full = True
