@@ -13,6 +13,8 @@ from smartmon.cli.options import AsJson, BaseDirs, ConfigPath
 if TYPE_CHECKING:
     from smartmon.config import Config
 
+VALUES = 26
+"""Columns for a value; a longer one pushes only its own line."""
 GROUP_HELP = "Check, show or start the configuration.\n\nExample: smartmon config check"
 
 group = typer.Typer(help=GROUP_HELP, no_args_is_help=True, rich_markup_mode=None)
@@ -97,7 +99,8 @@ def show(base_dir: BaseDirs = None, config: ConfigPath = None, as_json: AsJson =
     Example: smartmon config show --base-dir runs
     """
     from smartmon.cli.context import load_config
-    from smartmon.cli.output import print_json, table
+    from smartmon.cli.output import print_json
+    from smartmon.text import clean
 
     settings = load_config(base_dir, config)
     rows = list(_flat(settings.public()))
@@ -105,12 +108,11 @@ def show(base_dir: BaseDirs = None, config: ConfigPath = None, as_json: AsJson =
         values = {key: {"value": value, "origin": settings.origins.get(key, "default")} for key, value in rows}
         print_json({"file": str(settings.file) if settings.file else None, "settings": values})
         return
-    print(
-        table(
-            ("SETTING", "VALUE", "FROM"),
-            [(key, _shown(value), settings.origins.get(key, "default")) for key, value in rows],
-        )
-    )
+    lines = [(clean(key), clean(_shown(value)), clean(settings.origins.get(key, "default"))) for key, value in rows]
+    # One long list must not push where each value came from off everybody's screen.
+    widest = max(len(name) for name, _value, _origin in lines)
+    for name, value, origin in (("SETTING", "VALUE", "FROM"), *lines):
+        print(f"{name:<{widest}}  {value:<{VALUES}}  {origin}")
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
@@ -134,6 +136,8 @@ def _shown(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return str(value).lower()
+    if value == {}:
+        return "-"
     if isinstance(value, int):
         return size_text(value).strip('"')
     return ", ".join(map(str, value)) or "-" if isinstance(value, list) else str(value)

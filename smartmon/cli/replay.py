@@ -23,6 +23,8 @@ from smartmon.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from smartmon.records import Anomaly, IncidentChange
     from smartmon.replay import Replayed
 
@@ -85,7 +87,11 @@ def replay(
     files, failed = [], 0
     for log in logs:
         try:
-            files.append(judged(log, settings, options=reading_of(loaded, log, told)))
+            options = reading_of(loaded, log, told)
+            file = judged(log, settings, options=options)
+            if options and not file.observations:
+                raise SourceError(_unread(log, options))
+            files.append(file)
         except SourceError as error:
             failed += 1
             print(f"smartmon: {error}", file=sys.stderr)
@@ -94,6 +100,14 @@ def replay(
     else:
         print("\n\n".join(_text(file, all_) for file in files), end="\n" if files else "")
     raise typer.Exit((PARTIAL if files else CANNOT_READ) if failed else 0)
+
+
+def _unread(log: Path, options: Mapping[str, object]) -> str:
+    """Say that a pattern or keys fit nothing: an empty replay would look like a healthy run."""
+    from smartmon.text import clean
+
+    what = "no line of it fits the pattern" if "pattern" in options else "nothing in it has the keys, or none is a step"
+    return f"cannot replay {clean(log)}: {what}; smartmon doctor --explain, with the same options, shows what is in it"
 
 
 def _text(file: Replayed, show_all: bool) -> str:

@@ -93,6 +93,13 @@ def test_show_writes_values_as_people_write_them_in_the_file(capsys: pytest.Capt
     )
 
 
+def test_one_long_value_pushes_no_other_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(next(line for line in lines if line.startswith("snapshots.kinds"))) > 100
+    assert {line.rindex("default") for line in lines if line.startswith("detectors.")} == {lines[0].index("FROM")}
+
+
 def test_show_as_json_names_value_and_origin(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", "--json", "--base-dir", "a") == 0
     settings = json.loads(capsys.readouterr().out)["settings"]

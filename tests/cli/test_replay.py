@@ -110,6 +110,23 @@ def test_why_without_such_a_step_says_so(log: Path, capsys: pytest.CaptureFixtur
     assert "no judged value at step 7" in err
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--pattern", r"it (?P<step>\d+): ce (?P<loss>\S+)"], "no line of it fits the pattern"),
+        (["--key", "n_updates=step"], "nothing in it has the keys"),
+    ],
+)
+def test_a_pattern_or_key_that_fits_nothing_is_no_healthy_run(
+    options: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"n": 1, "ce": 2.0}\n{"n": 2, "ce": 2.0}\n')
+    code, out, err = run(capsys, "replay", path, *options)
+    assert (code, out) == (4, "")
+    assert why in err
+
+
 @pytest.mark.parametrize("command", ["replay", "why"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Example: smartmon" in run(capsys, command, "--help")[1]
