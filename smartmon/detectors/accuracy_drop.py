@@ -1,30 +1,40 @@
-"""`accuracy_drop`: an accuracy far below the mean of the few before it."""
+"""`accuracy_drop`: an accuracy far below the mean of the few before it, or below the best of an evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from smartmon import stats
 from smartmon.detectors.earlier import Earlier, beyond, deviations, percent_text
-from smartmon.detectors.noise import UNKNOWN_Z, Score
+from smartmon.detectors.past import ALIKE, DEEPER, NEWEST, Past, best, chance, deepest, noise
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
 from smartmon.records import Severity
 from smartmon.text import number
 
-LASTING = 5
-"""Refusals in a row after which a loss of 20 points or of half the accuracy is critical."""
+MUCH = 20.0
+"""Points whose loss is critical, as is that of half of the best."""
+FEW = 4
+"""Evaluations from which their noise is known well enough to judge by; before, only a loss of 20 points counts."""
+SURE = 8
+"""Evaluations from which the best of them is no luck."""
+UNSURE = 3.0
+"""Noise that is known from n values is asked for `1 + 3 / n` times the deviations."""
 
 
 class AccuracyDrop(Params):
-    """Fires when `accuracy < mean(last 5 accepted) - threshold` (percentage points) and at least 3 are known.
+    """Fires when `accuracy < mean(last 5 accepted) - threshold` (percentage points) and at least 3 are known; also when
+    an evaluation is half of that below its best level, and too far for its noise, twice in a row.
 
-    Severity comes from the run's own noise, in points and never less than 1: warning when the drop is `sigmas`
-    deviations for two observations (one, where an observation averages ten steps), critical when 20 points or half of
-    the accuracy stay lost for five; else info. Gets wrong: an accuracy over a few samples, whose noise is coarse.
+    Severity of an evaluation, or of observations ten steps apart, comes from the differences of its neighbours, so a
+    trend is no noise: warning from `sigmas` deviations (never less than 1 point) for two observations (one, ten steps
+    apart), critical at once when 20 points or half of the best are lost as well; twice where fewer than 4 are known.
+    A per-step accuracy is one batch's: it counts once the mean of ten fell by the threshold and by more than chance
+    explains (Bernstein's inequality). Else info. One fall is told when it begins, when it is graver, and when it is
+    deeper by another threshold. Gets wrong: an evaluation over so few samples that 20 points are its usual noise.
     """
 
     enabled: bool = Field(True, description="Whether to look for drops of accuracy.")
@@ -39,76 +49,237 @@ class AccuracyDrop(Params):
     )
 
 
+class _Look(NamedTuple):
+    """What a value looks like against the ones before it."""
+
+    low: bool
+    """Whether it is part of a fall."""
+    severity: Severity = Severity.INFO
+    why: str = ""
+    z: float = 0.0
+
+
+class _Case(NamedTuple):
+    """A value under test with what it is held against."""
+
+    point: Point
+    threshold: float
+    sigmas: float
+    mean: float | None
+    """Of the last accepted values."""
+    plain: bool
+    """Whether it is further below that than the threshold."""
+    known: list[float]
+    """The past without the present fall."""
+    down: int
+    """Observations before this one that are part of the present fall."""
+
+
 class Drops:
     """The state of `accuracy_drop` for one metric of one attempt."""
 
     def __init__(self) -> None:
         self.earlier = Earlier()
-        self.before: tuple[int, bool] = (-1, False)
-        self.stood_out = False
+        self.past = Past()
+        self.down = 0
+        """Observations in a row that are part of a fall; they are the newest of the past."""
+        self.since: tuple[int, int] | None = None
+        """The first step of the present fall, and the one before it."""
+        self.before: tuple[int, int] = (-1, 0)
+        """The step judged last, and how many were down before it: another value of that step replaces it."""
+        self.told: tuple[int, float] | None = None
+        """Severity and value of what was last told of the present fall."""
 
     def judge(
-        self, params: AccuracyDrop, threshold: float, window: int, point: Point, score: Score, *, trace: Trace
+        self, params: AccuracyDrop, threshold: float, window: int, point: Point, *, evaluation: bool, trace: Trace
     ) -> Firing | None:
-        """Test one finite accuracy and learn it."""
-        if point.step != self.before[0]:
-            self.before = (point.step, self.stood_out)
+        """Test one finite accuracy and learn it. `evaluation`: it is one over many samples, not that of a batch."""
+        last = self.past.steps[-1] if self.past.steps else point.step
+        if point.step == self.before[0]:
+            self.past.forget(1)
+            self.down = self.before[1]
+        self.before = (point.step, self.down)
         mean = self.earlier.mean(point.step, window)
-        limit = None if mean is None else mean - threshold
-        if mean is None or limit is None or not beyond(mean - point.value, threshold):
-            self.stood_out = False
+        plain = mean is not None and beyond(mean - point.value, threshold)
+        known = self.past.before(self.down)
+        self.past.learn(point.step, point.value)
+        case = _Case(point, threshold, params.sigmas, mean, plain, known, self.down)
+        look = _evaluated(case) if evaluation else self._batches(case)
+        if not look.low:
+            self._recover(point)
             self.earlier.accept(point.step, point.value, window)
-            if trace is not None:
-                text = "fewer than 3 earlier values: no verdict"
-                if limit is not None:
-                    text = f"{number(point.value)} is not below {number(limit)}"
-                trace.append(Verdict("accuracy_drop", point.metric, point.value, mean, limit, False, None, text))
+            _trace_calm(case, trace)
             return None
-        bar = params.sigmas + score.allowance if score.known else max(UNKNOWN_Z, params.sigmas)
-        self.stood_out = score.z >= bar
-        count = self.earlier.used(window)
-        severity, why = self._severity(point, score, mean)
-        self.earlier.refuse(point.step, point.value, window)
-        drop = percent_text(mean - point.value)
+        self.since = self.since or (point.step, last)
+        self.down += 1
+        firing = self._firing(case, look, self.earlier.used(window))
+        if trace is not None:
+            expected, limit, severity = firing.expected, firing.limit, firing.severity
+            said = Verdict("accuracy_drop", point.metric, point.value, expected, limit, True, severity, firing.message)
+            trace.append(said)
+        news = self._is_news(case, look, evaluation)
+        self._sink(case, window)
+        return firing if news else None
+
+    def _recover(self, point: Point) -> None:
+        """Note that the value is part of no fall. One that was told of says nothing of the usual noise."""
+        if self.told is not None and self.told[0] > Severity.INFO.rank:
+            self.past.forget(self.down + 1)
+            self.past.learn(point.step, point.value)
+        self._begin(point.step)
+
+    def _begin(self, step: int) -> None:
+        self.down, self.told, self.since, self.before = 0, None, None, (step, 0)
+
+    def _sink(self, case: _Case, window: int) -> None:
+        """Learn a value that is part of a fall; as many of them as the window holds are the level from then on."""
+        step, value = case.point.step, case.point.value
+        if case.plain:
+            adopted = self.earlier.refuse(step, value, window)
+        else:
+            self.earlier.accept(step, value, window)
+            adopted = self.down >= window
+        if adopted:
+            # The newer half: the older one may still have been on its way down.
+            self.past.adopt(max(min(self.down, window) // 2, ALIKE))
+            self._begin(step)
+
+    def _is_news(self, case: _Case, look: _Look, evaluation: bool) -> bool:
+        """Whether a fall has begun, got graver, or deeper by another threshold; a batch's also if it is unusual."""
+        rank, value = look.severity.rank, case.point.value
+        if self.told is None:
+            unusual = evaluation or rank > Severity.INFO.rank or best(case.known) - value > deepest(case.known)
+            news = unusual or not case.point.guard
+        else:
+            news = rank > self.told[0] or value <= self.told[1] - case.threshold or not case.point.guard
+        if news:
+            self.told = (max(rank, self.told[0] if self.told else rank), value)
+        return news
+
+    def _batches(self, case: _Case) -> _Look:
+        """Look at an accuracy of single batches: its ten newest against those before, whatever their noise is like."""
+        if not case.plain:
+            return _Look(False)
+        if unguarded := _unguarded(case):
+            return unguarded
+        values = self.past.values
+        tested = max(NEWEST, case.down + 1)
+        known = values[:-tested]
+        newest = sum(values[-NEWEST:]) / min(NEWEST, len(values))
+        if len(known) < NEWEST:
+            return _Look(True, why="too few values are known to judge it by")
+        level = sum(known) / len(known)
+        fall = level - newest
+        far = fall >= case.threshold
+        allowed = chance(values, tested, case.sigmas * (1 + UNSURE / len(known))) if far else math.inf
+        seen = f"the mean of the {NEWEST} newest fell by {percent_text(fall)} points"
+        if fall < allowed:
+            return _Look(True, why=f"{seen}, within what chance explains")
+        severity = Severity.CRITICAL if fall >= MUCH or newest <= level / 2 else Severity.WARNING
+        return _Look(True, severity, f"{seen}, of which chance explains at most {percent_text(allowed)}")
+
+    def _firing(self, case: _Case, look: _Look, count: int) -> Firing:
+        point, mean = case.point, case.mean
+        if mean is not None and case.plain:
+            level, limit, against = mean, mean - case.threshold, f"the mean of the last {count} values"
+        else:
+            level = best(case.known)
+            limit, against = level - case.threshold / 2, "its best level"
+        drop = percent_text(level - point.value)
         message = (
             f"{point.metric} {point.value:.1f} % at step {point.step:,} is {drop} points below "
-            f"the mean of the last {count} values ({mean:.1f} %); {why}."
+            f"{against} ({level:.1f} %); {look.why}."
         )
-        if trace is not None:
-            trace.append(Verdict("accuracy_drop", point.metric, point.value, mean, limit, True, severity, message))
-        reason = f"accuracy_drop_{drop}pct"
-        evidence = {"z": score.z, "points": mean - point.value}
+        onset, good = self.since or (None, None)
         return Firing(
-            "accuracy_drop", point.metric, point.value, mean, limit, severity, reason, message, evidence=evidence
+            "accuracy_drop",
+            point.metric,
+            point.value,
+            level,
+            limit,
+            look.severity,
+            f"accuracy_drop_{drop}pct",
+            message,
+            onset_step=onset,
+            last_good_step=good,
+            evidence={"z": look.z, "points": level - point.value},
         )
 
-    def _severity(self, point: Point, score: Score, mean: float) -> tuple[Severity, str]:
-        if not point.guard:
-            return Severity.WARNING, "the noise guard is off"
-        if point.held:
-            return Severity.INFO, "judgement rests for a few points after a resume"
-        lost = [value for _, value in self.earlier.refused] + [point.value]
-        if len(lost) >= LASTING and self.stood_out:
-            level = stats.median(lost[-LASTING:])
-            if level <= mean - 20 or level <= mean / 2:
-                return Severity.CRITICAL, f"it has stayed down for {len(lost)} observations"
-        out = f"{deviations(score.z)} of the run's own noise"
-        if self.stood_out and point.averaged:
-            return Severity.WARNING, f"{out}, and each logged value stands for many steps"
-        if self.stood_out and self.before[1]:
-            return Severity.WARNING, f"{out}, and it lasts"
-        return Severity.INFO, f"{out}: " + ("one point so far" if self.stood_out else "within this run's noise")
+    def resume(self, step: int, known: Iterable[tuple[int, float]]) -> None:
+        """The run went back to a step: forget what lies after it."""
+        self.earlier.go_back(known)
+        self.past.cut(step)
+        self._begin(-1)
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
         return {
             "earlier": self.earlier.state(),
+            "past": self.past.state(),
+            "down": self.down,
+            "since": self.since and list(self.since),
             "before": list(self.before),
-            "stood_out": self.stood_out,
+            "told": self.told and list(self.told),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
         self.earlier.restore(state["earlier"])
+        self.past.restore(state["past"])
+        self.down = state["down"]
+        since, told = state["since"], state["told"]
+        self.since = since and (since[0], since[1])
+        self.told = told and (told[0], told[1])
         self.before = (state["before"][0], state["before"][1])
-        self.stood_out = state["stood_out"]
+
+
+def _unguarded(case: _Case) -> _Look | None:
+    """Return the look where the run's noise decides nothing."""
+    if not case.point.guard:
+        return _Look(case.plain, Severity.WARNING, "the noise guard is off")
+    if case.point.held:
+        return _Look(case.plain, why="judgement rests for a few points after a resume")
+    return None
+
+
+def _evaluated(case: _Case) -> _Look:
+    """Look at an evaluation's accuracy: few values, each over many samples, so that one alone says something."""
+    if unguarded := _unguarded(case):
+        return unguarded
+    known, value = case.known, case.point.value
+    fall = best(known) - value if known else 0.0
+    if not case.plain and fall < case.threshold / 2:
+        return _Look(False)
+    much = fall >= MUCH - 1e-9 or (fall >= case.threshold and value <= best(known) / 2)
+    if len(known) < FEW:
+        seen = f"{percent_text(fall)} points below the best, of which few are known"
+        severity = Severity.CRITICAL if much and case.down else Severity.INFO
+        return _Look(case.plain or much, severity, seen)
+    sigma = noise(known)
+    bar = case.sigmas * (1 + UNSURE / len(known))
+    z = (case.mean - value) / sigma if case.plain and case.mean is not None else 0.0
+    alone, slid = z >= bar, len(known) >= SURE and fall >= bar * sigma
+    if (alone or slid) and fall < DEEPER * deepest(known):
+        alone = slid = False
+    z = max(z, fall / sigma) if slid else z
+    seen = f"{deviations(z)} of its own noise"
+    if not alone and not slid:
+        return _Look(case.plain, why=f"{seen}: within this run's noise", z=z)
+    severity, why = Severity.INFO, ": one point so far"
+    if much and (alone or case.down):
+        severity, why = Severity.CRITICAL, f", {percent_text(fall)} points below its best level"
+    elif case.down:
+        severity, why = Severity.WARNING, ", and it lasts"
+    elif alone and case.point.averaged:
+        severity, why = Severity.WARNING, ", and each logged value stands for many steps"
+    return _Look(True, severity, seen + why, z)
+
+
+def _trace_calm(case: _Case, trace: Trace) -> None:
+    if trace is None:
+        return
+    text, limit, point = "fewer than 3 earlier values: no verdict", None, case.point
+    if case.mean is not None:
+        limit = case.mean - case.threshold
+        text = f"{number(point.value)} is not below {number(limit)}"
+    trace.append(Verdict("accuracy_drop", point.metric, point.value, case.mean, limit, False, None, text))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
 
 from smartmon import stats
-from smartmon.detectors.base import Detector, Moment, Outcome
+from smartmon.detectors.base import Detector, Moment, Outcome, Over
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.params import Params
 from smartmon.records import Severity
@@ -19,10 +21,29 @@ RECENT = 20
 SEVERAL = 3
 """So many of the recent losses, not in a row, are as bad as `persist` in a row."""
 GRADS = 100
-OWN = ("loss", "eval_loss")
+HABIT = 3
+"""Gradient norms of the last hundred that are a habit, once a hundred are known: a loss scaler that seeks its scale
+fails some times at the start, and then once in a thousand steps."""
+OWN = frozenset({"loss", "eval_loss"})
 """Losses with rules of their own."""
 MOST_OTHERS = 32
 """Other losses that are followed at once."""
+SELDOM = 5
+"""Values in a row that are asked where one that is no number now and then is usual."""
+AGAIN = 100
+"""Values in a row after which one that stays no number is told again."""
+CALM = 20
+"""Rows without any after which it is over."""
+_NO_LOSS = frozenset(
+    {"scale", "scaler", "weight", "coef", "coeff", "best", "min", "max", "lowest"}
+    | {"mask", "ratio", "count", "num", "nan", "steps", "lr"}
+)
+"""Words that make of a name with `loss` in it something else: `loss scale`, `best_loss`."""
+_NO_MEASURE = frozenset(
+    {"epoch", "total_steps", "learning_rate", "grad_norm", "time", "eta_seconds", "gpu_memory_mb"}
+    | {"tokens_per_sec", "samples_per_sec", "steps_per_sec"}
+)
+"""What a run tells beside the metric that it trains for."""
 
 
 class NonFinite(Params):
@@ -31,9 +52,11 @@ class NonFinite(Params):
     Loss: one is a warning (CTC-like losses do this), `persist` in a row or 3 of the last 20 critical, a non-finite
     evaluation loss critical at once. Masked: a loss of exactly 0 after a median above 0.01, with a gradient norm of 0
     or NaN or for the second time in a row, is what Hugging Face's `logging_nan_inf_filter` makes of NaN: critical.
-    Gradient norm with a finite loss: info (a scaler skipping), a warning for 5 in a row or over 10 % of the last 100.
-    Any other metric with "loss" in its name: a warning, critical for `persist` in a row; not in reinforcement learning,
-    where a part of the loss may have had no samples. Gets wrong: a loss that really reaches 0 twice, by memorising.
+    Gradient norm with a finite loss: info (a scaler skipping), a warning for 5 in a row, over 10 % of the last 100, or
+    3 of them later than the first 100. Any other metric with the word loss in its name, or the only one of a run: a
+    warning for `persist` in a row while the loss is finite, critical for 20 where the run has no other loss; in
+    reinforcement learning, where a part may have had no samples, and for a perplexity, which overflows, 5 in a row are
+    asked. Gets wrong: a loss that really reaches 0 twice, by memorising; a part that is NaN by design for a while.
     """
 
     enabled: bool = Field(True, description="Whether to look for NaN and infinity.")
@@ -124,6 +147,7 @@ class NotNumbers:
         firing = None
         if bad and loss_finite:
             many = self.grads_in_row >= 5 or (len(self.grads) >= 20 and sum(self.grads) > 0.1 * GRADS)
+            many = many or (len(self.grads) == GRADS and sum(self.grads) >= HABIT)
             name = _name(point.value)
             text = f"grad_norm is {_shown(name)} at step {point.step:,} while the loss is finite"
             text += (
@@ -151,38 +175,87 @@ class OtherLosses(Detector):
     def __init__(self, params: NonFinite) -> None:
         super().__init__(params)
         self.in_row: dict[str, int] = {}
+        self.told: list[str] = []
+        """Those that were told of, until it is over."""
+        self.calm = 0
 
     def observe(self, moment: Moment) -> Iterable[Outcome]:
-        """Look at every metric of a row whose name says that it is a loss."""
-        if not self.in_row and all(map(math.isfinite, moment.fresh.values())):
-            return
-        for metric, value in moment.fresh.items():
-            if "loss" not in metric.lower() or metric in OWN or moment.rewards:
-                continue
-            if math.isfinite(value):
-                self.in_row.pop(metric, None)
-            elif metric in self.in_row or len(self.in_row) < MOST_OTHERS:
-                count = self.in_row[metric] = min(self.in_row.get(metric, 0) + 1, self.params.persist)
-                severity = Severity.CRITICAL if count >= self.params.persist else Severity.WARNING
-                name = _name(value)
-                text = f"{metric} is {_shown(name)} at step {moment.step:,}."
-                yield _firing(Point(metric, moment.step, value), severity, name, text)
+        """Count the metrics of a row that are no numbers; one firing speaks for all that are news."""
+        # What is no number is not equal to its difference with itself: the cheapest question for a row of many.
+        bad = [name for name, value in moment.fresh.items() if value - value != 0]
+        if not bad and not self.in_row and not self.told:
+            return ()
+        for name in [name for name in self.in_row if name in moment.fresh and name not in bad]:
+            del self.in_row[name]
+        alone = OWN.isdisjoint(moment.latest)
+        for name in bad:
+            judged = name not in OWN and (_patience(name) or (alone and _only(name, moment.latest)))
+            if judged and (name in self.in_row or len(self.in_row) < MOST_OTHERS):
+                self.in_row[name] = self.in_row.get(name, 0) + 1
+        if not math.isfinite(moment.latest.get("loss", 0.0)):
+            self.calm = 0
+            return ()
+        news = [name for name in self.in_row if name in bad and self._is_news(name, moment.rewards, alone)]
+        if news:
+            return (self._fire(moment, news, alone),)
+        return self._over(moment)
+
+    def _is_news(self, name: str, rewards: bool, alone: bool) -> bool:
+        count = self.in_row[name]
+        needed = max(self.params.persist, SELDOM if rewards or _patience(name) > 1 else 1)
+        return bool(count == needed or (alone and count == max(RECENT, needed)) or count % AGAIN == 0)
+
+    def _fire(self, moment: Moment, names: list[str], alone: bool) -> Firing:
+        metric, step = names[0], moment.step
+        self.told = [*self.told, *(name for name in names if name not in self.told)][-MOST_OTHERS:]
+        self.calm = 0
+        value, count = moment.fresh[metric], self.in_row[metric]
+        word, also = _name(value), f", as {', '.join(names[1:4])}," if names[1:] else ""
+        times = f", {count} in a row" if count > 1 else ""
+        beside = " while the loss is finite" if "loss" in moment.latest else ""
+        text = f"{metric}{also} is {_shown(word)} at step {step:,}{times}{beside}."
+        severity = Severity.CRITICAL if alone and count >= RECENT else Severity.WARNING
+        return _firing(Point(metric, step, value), severity, word, text)
+
+    def _over(self, moment: Moment) -> Iterable[Outcome]:
+        if any(name in self.in_row for name in self.told):
+            self.calm = 0
+        elif any(name in moment.fresh for name in self.told):
+            self.calm += 1
+        if not self.told or self.calm < CALM:
+            return ()
+        names, self.told, self.calm = self.told, [], 0
+        return (Over(self.kind, f"{', '.join(names[:3])} finite again"),)
 
     def resume(self, step: int) -> None:  # noqa: ARG002
         """Begin anew."""
-        self.in_row = {}
+        self.in_row, self.told, self.calm = {}, [], 0
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON."""
-        return {"in_row": dict(self.in_row)}
+        return {"in_row": dict(self.in_row), "told": list(self.told), "calm": self.calm}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `state`."""
-        self.in_row = dict(state["in_row"])
+        self.in_row, self.told, self.calm = dict(state["in_row"]), list(state["told"]), state["calm"]
+
+
+def _only(name: str, known: Mapping[str, float]) -> bool:
+    """Whether a metric is the only one that a run tells of its training."""
+    return name not in _NO_MEASURE and known.keys() - _NO_MEASURE == {name}
 
 
 def _name(value: float) -> str:
     return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+@lru_cache(maxsize=4096)
+def _patience(name: str) -> int:
+    """Return whether a metric is a loss, by its name: 0 no, 1 yes, 2 one that overflows at times."""
+    words = set(re.findall(r"[a-z]+", name.lower()))
+    if words & {"perplexity", "ppl"}:
+        return 2
+    return 1 if words & {"loss", "losses"} and not words & _NO_LOSS else 0
 
 
 def _shown(name: str) -> str:

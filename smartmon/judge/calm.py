@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from smartmon.incidents import Incidents
-from smartmon.judge.tracks import LossTrack
+from smartmon.judge.tracks import AccuracyTrack, LossTrack
 from smartmon.records import IncidentChange, Observation
 
 CALM = 20
@@ -32,8 +32,8 @@ def calm_loss(
             text = settled or f"recovered after {obs.step - incident.start_step:,} steps"
             found += incidents.resolve(kind, obs.at, obs.step, text)
     incident = incidents.open("nonfinite")
-    # A non-finite evaluation loss is over when the next one is finite, not before.
-    if incident is not None and incident.metric != "eval_loss":
+    # A non-finite evaluation loss is over when the next one is finite, another loss when its own detector says so.
+    if incident is not None and incident.metric in ("loss", "grad_norm"):
         bad = not math.isfinite(loss) or hidden
         if incidents.calm("nonfinite", CALM, calm=not bad):
             text = f"finite again after {obs.step - incident.start_step:,} steps"
@@ -44,14 +44,14 @@ def calm_loss(
 
 
 def calm_accuracy(
-    incidents: Incidents, obs: Observation, metric: str, value: float, threshold: float, *, fired: bool, calm: bool
+    incidents: Incidents, obs: Observation, value: float, threshold: float, track: AccuracyTrack
 ) -> list[IncidentChange]:
     """Count one accuracy towards the end of its open drop: back within half the margin, or calm on a new level."""
     incident = incidents.open("accuracy_drop")
-    if incident is None or incident.metric != metric:
+    if incident is None:
         return []
-    back = not fired and (incident.expected is None or value >= incident.expected - threshold / 2)
-    if not incidents.calm("accuracy_drop", CALM_ACCURACY, calm=back or calm):
+    back = not track.drops.down and (incident.expected is None or value >= incident.expected - threshold / 2)
+    if not incidents.calm("accuracy_drop", CALM_ACCURACY, calm=back or track.in_noise):
         return []
     text = f"{'back' if back else 'settled'} at {value:.1f} %"
     return incidents.resolve("accuracy_drop", obs.at, obs.step, text)

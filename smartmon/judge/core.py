@@ -16,18 +16,19 @@ from smartmon.detectors.settings import JudgeSettings
 from smartmon.detectors.signal import Firing, Point, Trace, Verdict
 from smartmon.detectors.stalled import Pace
 from smartmon.incidents import Incident, Incidents
-from smartmon.judge.calm import calm_accuracy, calm_loss
+from smartmon.judge.accuracies import Accuracies
+from smartmon.judge.calm import calm_loss
 from smartmon.judge.evidence import Evidence
-from smartmon.judge.intake import ACCURACIES, MOVED_AGAIN, Intake, Taken
+from smartmon.judge.intake import MOVED_AGAIN, Intake, Taken
 from smartmon.judge.judged import Judged
 from smartmon.judge.panel import Panel, moment
-from smartmon.judge.tracks import CO_SPIKE_POINTS, AccuracyTrack, GradTrack, LossTrack
+from smartmon.judge.tracks import CO_SPIKE_POINTS, GradTrack, LossTrack
 from smartmon.judge.watch import Watch
 from smartmon.records import Finding, HostSample, Observation, Rescaled, RunState, StatusReport
 from smartmon.text import duration
 
 NEWS_AGAIN = 600.0
-VERSION = 3
+VERSION = 4
 """Of the state: raised when what it holds changes its meaning."""
 MOVING = (RunState.RUNNING, RunState.STALLED)
 
@@ -58,7 +59,7 @@ class Judge:
         """Begin as for a run never seen."""
         self._loss = LossTrack()
         self._grad = GradTrack()
-        self._accuracy: dict[str, AccuracyTrack] = {}
+        self._accuracies = Accuracies()
         self._numbers = NotNumbers()
         self._best = Best()
         self._pace = Pace()
@@ -124,14 +125,12 @@ class Judge:
 
     def _rescale(self, rescaled: Rescaled, obs: Observation, found: list[Finding]) -> None:
         """An accuracy turned out to be in percent: what was said of it, and what is known, was in the wrong unit."""
-        metric = rescaled.metric
         found.append(rescaled)
-        if self._accuracy.pop(metric, None) is not None:
-            self._evidence.rescale(metric, rescaled.factor)
-            self.latest[metric] *= rescaled.factor
-        if (incident := self._incidents.open("accuracy_drop")) and incident.metric == metric:
-            text = f"{metric} turned out to be in percent"
-            found += self._incidents.resolve("accuracy_drop", obs.at, obs.step, text)
+        known, changes = self._accuracies.rescale(self._incidents, rescaled.metric, obs)
+        found += changes
+        if known:
+            self._evidence.rescale(rescaled.metric, rescaled.factor)
+            self.latest[rescaled.metric] *= rescaled.factor
 
     def _moved_again(self, obs: Observation) -> bool:
         """Whether the run is known to have been started anew although its steps go on."""
@@ -157,8 +156,7 @@ class Judge:
             self.latest = {}
         else:
             self._loss.resume(obs.step)
-            for track in self._accuracy.values():
-                track.resume(obs.step)
+            self._accuracies.resume(obs.step)
             self._grad.level.cut(before=obs.step)
             self._numbers = NotNumbers()
             self._pace.resume()
@@ -195,13 +193,16 @@ class Judge:
             finite = loss is None or math.isfinite(loss)
             firings.append(self._numbers.grad(settings.detectors.nonfinite, point, loss_finite=finite, trace=trace))
         spiked = grad is not None and math.isfinite(grad) and self._grad.learn(step, grad)
+        if grad is not None and not math.isfinite(grad):
+            # A loss that jumps with it, or right after, did not do so by chance.
+            self._grad.since_spike = -1
         if loss is not None:
             firings += self._judge_loss(obs, loss, grad, trace)
         if spiked:
             self._confirm_spike(obs, found)
-        for metric in ACCURACIES:
-            if (value := fresh.get(metric)) is not None and math.isfinite(value):
-                firings.append(self._judge_accuracy(obs, metric, value, found, trace))
+        dropped, changes = self._accuracies.judge(settings, self._incidents, obs, fresh, trace)
+        firings += dropped
+        found += changes
         if any(name.startswith("eval_") for name in fresh):
             self._pace.phase(step)
             firings.append(self._judge_eval(obs, fresh, found, trace))
@@ -246,20 +247,6 @@ class Judge:
         losses = self._evidence.histories["loss_history"]
         evidence = {**firing.evidence, "loss_history": losses[: len(losses) - since]}
         self._raise(replace(firing, evidence=evidence), step, obs.at, obs.historic, found)
-
-    def _judge_accuracy(
-        self, obs: Observation, metric: str, value: float, found: list[Finding], trace: Trace
-    ) -> Firing | None:
-        track = self._accuracy.get(metric)
-        if track is None:
-            track = self._accuracy[metric] = AccuracyTrack()
-        if "loss" not in obs.values:
-            self._incidents.points += 1
-        firing = track.judge(self.settings, metric, obs.step, value, trace=trace)
-        threshold = self.settings.detectors.accuracy_drop.threshold
-        calm = firing is None and track.in_noise
-        found += calm_accuracy(self._incidents, obs, metric, value, threshold, fired=firing is not None, calm=calm)
-        return firing
 
     def _judge_eval(
         self, obs: Observation, fresh: Mapping[str, float], found: list[Finding], trace: Trace
@@ -378,10 +365,7 @@ class Judge:
         """Return everything known, as strict JSON."""
         parts = {name: getattr(self, f"_{name}").state() for name in _PARTS}
         plain = {name: getattr(self, name) for name in _PLAIN}
-        accuracy = {metric: track.state() for metric, track in self._accuracy.items()}
-        state: dict[str, Any] = stats.encode(
-            parts | plain | {"accuracy": accuracy, "latest": self.latest, "version": VERSION}
-        )
+        state: dict[str, Any] = stats.encode(parts | plain | {"latest": self.latest, "version": VERSION})
         return state
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -391,10 +375,10 @@ class Judge:
             setattr(self, name, state[name])
         self._base_state = None if self._base_state is None else RunState(self._base_state)
         self.latest = dict(state["latest"])
-        for metric, row in state["accuracy"].items():
-            self._accuracy[metric] = AccuracyTrack()
-            self._accuracy[metric].restore(row)
 
 
-_PARTS = ("intake", "incidents", "loops", "loss", "grad", "numbers", "best", "pace", "watch", "evidence", "panel")
+_PARTS = (
+    *("intake", "incidents", "loops", "loss", "grad", "accuracies"),
+    *("numbers", "best", "pace", "watch", "evidence", "panel"),
+)
 _PLAIN = ("_base_state", "_ended_at", "_restarted", "_live", "_rewards", "latest_step", "last_step_at", "total_steps")

@@ -111,6 +111,8 @@ class LossTrack:
             spike = self.spikes.judge(detectors.loss_spike, threshold, window, point, score, linear=linear, trace=trace)
             firings += [spike] if spike is not None else []
         firings += [rising] if rising is not None else []
+        # From half the sum that fires on: what is being watched must not teach what it is measured by.
+        self.level.watch(2 * max(self.shift.sums) / detectors.divergence.cusum)
         if self.level.learn(step, levelled, score):
             self.shift.rest()
         self.hold = max(0, self.hold - 1)
@@ -194,16 +196,18 @@ class AccuracyTrack:
         threshold = (phase and phase.accuracy_drop_threshold) or params.threshold
         firing = None
         if params.enabled:
-            firing = self.drops.judge(params, threshold, settings.loss_window, point, score, trace=trace)
+            evaluation = averaged or metric.startswith("eval")
+            window = settings.loss_window
+            firing = self.drops.judge(params, threshold, window, point, evaluation=evaluation, trace=trace)
         self.level.learn(step, value, score)
         self.hold = max(0, self.hold - 1)
-        self.in_noise = score.known and score.z < 2
+        self.in_noise = score.known and score.z < 2 and not self.drops.down
         return firing
 
     def resume(self, step: int) -> None:
         """The run went back to a step: forget what lies after it, and judge gently for a while."""
         self.level.cut(before=step)
-        self.drops.earlier.go_back(zip(self.level.steps, self.level.raw))
+        self.drops.resume(step, zip(self.level.steps, self.level.raw))
         self.cadence.last = None
         self.hold = RESUME_HOLD
 
