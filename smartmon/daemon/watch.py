@@ -150,11 +150,14 @@ class Watch:
     def read_everything(self, stopped: Callable[[], bool]) -> None:
         """Scan once and read on until nothing is left: what `--once` does."""
         self.scan()
-        while (self._busy or self._discovery.behind) and not stopped():
+        behind = self._discovery.behind
+        while (self._busy or behind) and not stopped():
             for watched in list(self._busy.values()):
                 self._read(watched)
-            if self._discovery.behind:
+            if behind:
                 self.scan()
+                # Files that grow faster than anybody looks must not keep us here for ever.
+                behind = self._discovery.behind if self._discovery.behind < behind else 0
 
     def stop(self) -> None:
         """End the watches."""

@@ -1,8 +1,9 @@
 """What files were found to be when they were looked into: each look costs a read of the file's beginning.
 
 An answer is kept while the file is there: for good once a format was found or the file is longer than what is looked
-at, else until the file grows. A folder of thousands of texts must not hold up the runs beside it, so one scan looks
-only for so long; what nobody has looked into comes first, and of that the newest, for what is written now is a run.
+at, else until the file grows; less and less often, if it goes on growing and never is a log. A folder of thousands of
+texts must not hold up the runs beside it, so one scan looks only for so long; what nobody has looked into comes first,
+and of that the newest, for what is written now is a run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from smartmon.records import Json
 from smartmon.sources.sniff import HEAD
 
+_VAIN = 64
+"""Looks in vain after which a file that grows is looked into again only when it has become a quarter longer."""
 Sniffer = Callable[[Path, Mapping[str, Json] | None], str | None]
 
 
@@ -27,12 +30,15 @@ class Look:
     size: int
     format: str | None
     mtime: float
+    vain: int = 0
+    """How often it was looked into and nothing was found."""
 
     def holds(self, seen: os.stat_result) -> bool:
         """Whether a look now would find the same."""
         if self.inode != seen.st_ino or seen.st_size < self.size:
             return False
-        return self.format is not None or self.size >= HEAD or seen.st_size == self.size
+        enough = self.size + (0 if self.vain < _VAIN else self.size // 4)
+        return self.format is not None or self.size >= HEAD or seen.st_size <= enough
 
 
 class Looks:
@@ -101,7 +107,9 @@ class Looks:
     def _look(self, path: Path, seen: os.stat_result, options: Mapping[str, Json] | None) -> None:
         begun = time.thread_time()
         kind = self._sniffer(path, options) if seen.st_size else None
-        self.known[path] = Look(seen.st_ino, seen.st_size, kind, seen.st_mtime)
+        before = self._before.get(path)
+        vain = before.vain + 1 if before is not None and before.inode == seen.st_ino else 1
+        self.known[path] = Look(seen.st_ino, seen.st_size, kind, seen.st_mtime, vain)
         self._spent += time.thread_time() - begun
 
 

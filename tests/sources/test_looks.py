@@ -66,6 +66,17 @@ def test_nothing_is_read_again_while_nothing_changes(texts: list[Path], monkeypa
     assert [looking.scan([texts[0].parent])[0] for _ in range(3)] == [first] * 3
 
 
+def test_a_file_that_grows_and_never_is_a_log_is_looked_into_less_and_less(tmp_path: Path):
+    path, seen = tmp_path / "app.log", []
+    looks = Looks(lambda _path, _options: seen.append(path.stat().st_size))
+    for size in range(1000, 3000):
+        path.write_bytes(bytes(size))
+        looks.begin()
+        looks.format(path)
+    assert seen[:64] == [*range(1000, 1064)]
+    assert seen[64:] == [1329, 1662, 2078, 2598]
+
+
 def test_files_that_are_gone_are_forgotten(texts: list[Path]):
     looks = Looks(stumbled)
     for path in texts:
