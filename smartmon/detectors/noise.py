@@ -1,10 +1,12 @@
 """A metric's own level and noise: how many deviations a value stands from where the run has been.
 
 Two baselines, both from accepted values. Long: median and 1.4826 x MAD of the last 100. Short: median of the last 30,
-deviation `min(1.4826 x MAD, 1.3 x that of the first differences / sqrt 2)`, which ignores trend. In the logarithm
-while the last 100 values are positive, else in plain units. A value more than 4 deviations out is refused, at most 200
-in a row: then the new level is adopted. What it gets wrong: an epoch staircase inflates the MAD, and heavy tails look
-like spikes.
+deviation `min(1.4826 x MAD, 1.3 x that of the first differences / sqrt 2)`, which ignores trend. Where the worse
+tenth of the values lies further out than a Gaussian's would (its ninth decile is 1.2816 deviations), that is the
+deviation: a minority of harder data is noise too. In the logarithm while the last 100 values are positive, else in
+plain units. A value more than 4 deviations out is refused, at most 200 in a row: then the new level is adopted; and
+not where such values come and go, 5 times in 100. While a rise is watched the level stands still for 60 values, unless
+the run rises and comes back all the time. What it gets wrong: an epoch staircase inflates the deviation.
 """
 
 from __future__ import annotations
@@ -30,6 +32,10 @@ NINTH_DECILE = 1.2816
 """Of a Gaussian, in deviations."""
 ACCEPT = 4.0
 REFUSALS = 200
+FREEZE = 60
+"""Values for which a rise is judged by what was known before it."""
+RISES = (3, 2000)
+"""So many rises within so many values are this run's habit: it alternates, and must be followed."""
 RETURNS = (5, 100)
 """So many times within so many values that it came back from refused ones make those part of the noise."""
 
@@ -86,6 +92,13 @@ class Level:
         self.last_accepted = False
         self.log = False
         """Whether the level is kept in the logarithm."""
+        self.frozen: tuple[float, float, float, float] | None = None
+        """The two levels and deviations to judge by while a rise is being watched: it must not teach them itself."""
+        self.thawed = True
+        """Whether they may be frozen: once for each rise."""
+        self.rises: list[int] = []
+        """Of the last rises, how many values had been seen."""
+        self.frozen_left = 0
         self._cache: tuple[float, float, float, float] | None = None
         self._scale_cache = (-1, 0.0)
         """How many values were seen, and what their spread was then."""
@@ -127,7 +140,25 @@ class Level:
         """The long deviation, in the kept unit; the floor's while it is not known."""
         return self._numbers()[1] if len(self.us) >= KNOWN else self.floor
 
+    def watch(self, suspicion: float) -> None:
+        """Freeze what is judged by for a while from a suspicion of 1 (of a rise) on; 0 ends it."""
+        if suspicion <= 0:
+            self.thawed, self.frozen = True, None
+        elif self.frozen is not None:
+            self.frozen_left -= 1
+            if self.frozen_left <= 0:
+                self.frozen = None
+        elif self.thawed and suspicion >= 1 and len(self.us) >= KNOWN:
+            self.thawed = False
+            count, values = RISES
+            usual = len(self.rises) == count and self.rises[0] > self.seen - values
+            self.rises = [*self.rises[1 - count :], self.seen]
+            if not usual:
+                self.frozen, self.frozen_left = self._numbers(), FREEZE
+
     def _numbers(self) -> tuple[float, float, float, float]:
+        if self.frozen is not None:
+            return self.frozen
         if self._cache is None:
             long = stats.middle(self.long.values)
             wide = _robust(self.long.values, long, self.sign)
@@ -272,6 +303,7 @@ class Level:
             steps, raw = [s for s, _ in pairs], [v for _, v in pairs]
         us = [self._to(v) for v in raw]
         self.steps, self.raw, self.us = deque(steps), deque(raw), deque(us)
+        self.frozen = None
         self.short_len = min(short_len, len(us))
         self.long, self.short = Ordered(us), Ordered(us[len(us) - self.short_len :])
         self.diffs = Ordered(b - a for a, b in pairwise(us))
@@ -287,6 +319,7 @@ class Level:
 
     def interval_changed(self, ratio: float) -> None:
         """Widen the noise when one observation now averages fewer steps (`ratio` = old interval / new)."""
+        self.frozen = None
         if len(self.us) >= KNOWN:
             wide = self._numbers()[1]
             self.floor_long = wide * math.sqrt(max(ratio, 1.0)) if math.isfinite(wide) else 0.0
@@ -303,6 +336,12 @@ class Level:
             "positive": self.positive,
             "refused": [list(pair) for pair in self.refused],
             "returns": list(self.returns),
+            "frozen": [
+                None if self.frozen is None else list(self.frozen),
+                self.thawed,
+                self.frozen_left,
+                list(self.rises),
+            ],
             "sample": [self.sample.stride, self.sample.seen, list(self.sample.values)],
             "floor": [self.floor_long, self.floor_left],
             "last": [self.last_step, self.last_accepted],
@@ -319,6 +358,9 @@ class Level:
         self.refused = [(step, value) for step, value in state["refused"]]
         self.returns = list(state["returns"])
         self._rebuild(state["steps"], state["raw"], state["short"])
+        frozen, self.thawed, self.frozen_left, rises = state["frozen"]
+        self.rises = list(rises)
+        self.frozen = None if frozen is None else (frozen[0], frozen[1], frozen[2], frozen[3])
 
 
 def _robust(ordered: Sequence[float], center: float, sign: int) -> float:

@@ -81,3 +81,44 @@ def test_the_windows_are_those_of_its_values(values: list[float]) -> None:
     copy = Level(floor=0.02)
     copy.restore(json.loads(json.dumps(level.state())))
     assert copy.score(1.5) == level.score(1.5)
+
+
+def test_while_a_rise_is_watched_it_does_not_teach_the_level() -> None:
+    level = learned(noisy(0.05))
+    level.watch(1.0)
+    for step in range(300, 340):
+        level.learn(step, 1.15, level.score(1.15))
+        level.watch(1.0)
+    assert level.score(1.15).ratio_long > 1.14
+    level.watch(0.0)
+    assert level.score(1.15).ratio_short < 1.05
+
+
+def test_a_rise_that_lasts_is_learned_after_sixty_values() -> None:
+    level = learned(noisy(0.05))
+    for step in range(300, 400):
+        level.watch(1.0)
+        level.learn(step, 1.15, level.score(1.15))
+    assert level.score(1.15).ratio_long < 1.05
+
+
+def test_a_run_that_rises_and_comes_back_all_the_time_is_followed() -> None:
+    level = learned(noisy(0.05))
+    for _ in range(4):
+        level.watch(1.0)
+        level.watch(0.0)
+    level.watch(1.0)
+    assert level.frozen is None
+
+
+def test_values_that_come_and_go_become_part_of_the_noise() -> None:
+    level = learned([*noisy(0.02, 100), *[1.0, 1.0, 1.0, 1.3] * 30])
+    assert level.score(1.3).z < 2
+
+
+def test_what_it_knows_survives_a_round_trip_while_it_is_frozen() -> None:
+    level, copy = learned(noisy(0.05)), Level(floor=0.02)
+    level.watch(1.0)
+    copy.restore(json.loads(json.dumps(level.state())))
+    assert copy.score(1.2) == level.score(1.2)
+    assert copy.frozen == level.frozen
