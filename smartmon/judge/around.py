@@ -129,12 +129,14 @@ class Around:
         first = next((i for i, (step, _) in enumerate(pairs) if step >= early), len(pairs))
         known = [value for _, value in pairs[max(0, first - 20) : max(0, first - 3)] if math.isfinite(value)]
         later = pairs[max(0, first - 3) :]
-        bad = next(((step, value) for step, value in later if not math.isfinite(value)), None)
+        bad = next((i for i, (_, value) in enumerate(pairs) if i >= first - 3 and not math.isfinite(value)), None)
         if len(known) < LEAST or not later:
             return None
         usual = stats.median(known)
         if bad is not None:
-            return Move(metric, usual, bad[1], bad[0], math.inf)
+            while bad > 0 and not math.isfinite(pairs[bad - 1][1]):
+                bad -= 1  # it may have been so for a while: say since when
+            return Move(metric, usual, pairs[bad][1], pairs[bad][0], math.inf)
         wide = max(MAD_TO_SIGMA * stats.median([abs(value - usual) for value in known]), 0.02 * abs(usual), 1e-12)
         outside = [pair for pair in later if _apart(metric, pair[1], usual, wide)]
         if not outside:

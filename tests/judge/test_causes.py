@@ -68,6 +68,15 @@ def test_what_got_worse_later_did_not_begin_later() -> None:
     assert all(cause.startswith("The gradient norm rose 30 times with the loss") for cause in causes.values())
 
 
+def test_a_loss_that_was_no_number_for_a_while_is_told_from_its_first_step() -> None:
+    judge = Judge(JudgeSettings())
+    feed([*calm(0, 100), *calm(100, 110, loss=math.nan)], judge)
+    status = StatusReport(T0 + 110, RunState.FAILED, "crashed", 110, error_message="gave up")
+    (crash,) = anomalies(judge.report(status), "crashed")
+    (around,) = crash.context["around"]
+    assert around.startswith("loss is NaN since step 100 (was ")
+
+
 def test_a_worse_resume_is_not_blamed_on_the_resume_once_more() -> None:
     worse = gravest([*calm(0, 120), *calm(90, 125, loss=lambda step: 1.4 * LOSSES[step % 400])], "resume_regression")
     assert "cause" not in worse.context
