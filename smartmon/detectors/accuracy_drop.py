@@ -23,6 +23,8 @@ SURE = 8
 """Evaluations from which the best of them is no luck."""
 UNSURE = 3.0
 """Noise that is known from n values is asked for `1 + 3 / n` times the deviations."""
+USUAL = 3 * NEWEST
+"""Batches of which one must be the worst to be worth recording."""
 
 
 class AccuracyDrop(Params):
@@ -33,8 +35,9 @@ class AccuracyDrop(Params):
     trend is no noise: warning from `sigmas` deviations (never less than 1 point) for two observations (one, ten steps
     apart), critical at once when 20 points or half of the best are lost as well; twice where fewer than 4 are known.
     A per-step accuracy is one batch's: it counts once the mean of ten fell by the threshold and by more than chance
-    explains (Bernstein's inequality). Else info. One fall is told when it begins, when it is graver, and when it is
-    deeper by another threshold. Gets wrong: an evaluation over so few samples that 20 points are its usual noise.
+    explains (Bernstein's inequality). Else info; of batches the worst of thirty. One fall is told when it begins, when
+    it is graver, and when it is deeper by another threshold. Gets wrong: an evaluation over so few samples that 20
+    points are its usual noise.
     """
 
     enabled: bool = Field(True, description="Whether to look for drops of accuracy.")
@@ -148,7 +151,7 @@ class Drops:
         """Whether a fall has begun, got graver, or deeper by another threshold; a batch's also if it is unusual."""
         rank, value = look.severity.rank, case.point.value
         if self.told is None:
-            unusual = evaluation or rank > Severity.INFO.rank or best(case.known) - value > deepest(case.known)
+            unusual = evaluation or rank > Severity.INFO.rank or value < min(case.known[-USUAL:], default=math.inf)
             news = unusual or not case.point.guard
         else:
             news = rank > self.told[0] or value <= self.told[1] - case.threshold or not case.point.guard

@@ -111,6 +111,10 @@ def test_one_ruined_batch_is_recorded() -> None:
     assert [str(f.severity) for f in drops(values, evaluation=False)] == ["info"]
 
 
+def test_of_noisy_batches_only_the_worst_are_recorded() -> None:
+    assert len(drops(batches(4, 0.7, 2000), evaluation=False)) < 60
+
+
 def test_without_the_noise_guard_the_plain_rule_holds_to_the_letter() -> None:
     found = drops([80.0, 80.0, 80.0, 69.0, 69.0, 71.0], guard=False)
     assert [(f.value, str(f.severity)) for f in found] == [(69.0, "warning"), (69.0, "warning")]
