@@ -157,3 +157,23 @@ def test_a_long_silent_run_is_not_called_running(world: World):
     world.log(*losses(1.0, 1.0, at=NOW - 7 * 86400))
     world.look()
     assert world.store.run("train").state == "stalled"
+
+
+def test_a_source_that_trips_its_reader_up_is_told_once_and_blinds_nobody_to_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    def trip(*_about: object) -> None:
+        raise ZeroDivisionError("an odd line")
+
+    monkeypatch.setattr("smartmon.sources.trainer_state.TrainerState.read", trip)
+    (world.base / "checkpoint-100").mkdir()
+    for number in range(1, 4):
+        (world.base / "checkpoint-100" / "trainer_state.json").write_text('{"log_history": []}' + " " * number)
+        world.log(*losses(1.0, first=100 * number, at=NOW - 60 + number))
+        world.look()
+    assert world.store.last_values(1, "loss", 9) == [1.0, 1.0, 1.0]
+    (told,) = [event.message for event in world.store.events(limit=1000) if event.kind == "warning"]
+    assert told == (
+        "reading trainer_state.json failed (ZeroDivisionError: an odd line); it is tried again whenever it changes, "
+        "please report this"
+    )

@@ -18,7 +18,17 @@ from smartmon.judge import Judge
 from smartmon.monitor.ledger import HISTORY_AGE, Ledger
 from smartmon.monitor.requests import Requests
 from smartmon.monitor.watched import Watched
-from smartmon.records import Batch, Checkpoint, Finding, HostSample, Observation, RunState, StatusReport
+from smartmon.records import (
+    Batch,
+    Checkpoint,
+    Finding,
+    HostSample,
+    Note,
+    Observation,
+    RunState,
+    Severity,
+    StatusReport,
+)
 from smartmon.sources import FoundRun, Source
 from smartmon.sources.merging import in_time_order
 from smartmon.store import RunRow, Store
@@ -85,7 +95,7 @@ class Monitor:
             if only is None or source.spec.format in only:
                 stamp = source.stamp()
                 if watched.moved(source, stamp):
-                    taken.append((source, stamp, source.read(watched.cursors.get(source.spec.id), now)))
+                    taken.append((source, stamp, _batch(watched, source, now)))
         if not taken:
             return self._end_history(watched, now) if only is None else False
         try:
@@ -184,3 +194,22 @@ class Monitor:
             watched.judge = self._judge(watched.name, watched.id)
             watched.forget_unsaved()
             raise
+
+
+def _batch(watched: Watched, source: Source, now: float) -> Batch:
+    """Read one source. What trips a reader up, it may be a guest, must not blind us to the other sources."""
+    name = source.spec.id
+    cursor = watched.cursors.get(name)
+    try:
+        batch = source.read(cursor, now)
+    except Exception as error:
+        trouble = f"{type(error).__name__}: {error}"[:300]
+        known = watched.failures.get(name) == trouble
+        watched.failures[name] = trouble
+        if known:
+            return Batch(dict(cursor or {}))
+        log.error("source.read_failed", run=watched.name, source=name, error=trouble, exc_info=True)
+        text = f"reading {name} failed ({trouble}); it is tried again whenever it changes, please report this"
+        return Batch(dict(cursor or {}), notes=(Note("warning", text, Severity.WARNING),))
+    watched.failures.pop(name, None)
+    return batch

@@ -62,6 +62,8 @@ class Watched:
         self._stamps: dict[str, object] = {}
         self._more: set[str] = set()
         self._known_checkpoints: set[int] | None = None
+        self.failures: dict[str, str] = {}
+        """Sources whose last read raised, and what: told once."""
         self.sources: list[Source] = []
         self.cursors: dict[str, Json] = {}
         self.renew(found)
