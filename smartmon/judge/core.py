@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -51,9 +52,10 @@ class Judge:
         self.last_step_at: float | None = None
         self.total_steps: int | None = None
         self._forget()
-        # A state that another version wrote is no ground to stand on: begin anew rather than refuse to watch.
         if state is not None and state.get("version") == VERSION:
             self._restore(stats.decode(dict(state)))
+        elif state is not None:
+            self._carry_over(stats.decode(dict(state)))
 
     def _forget(self) -> None:
         """Begin as for a run never seen."""
@@ -367,6 +369,19 @@ class Judge:
         plain = {name: getattr(self, name) for name in _PLAIN}
         state: dict[str, Any] = stats.encode(parts | plain | {"latest": self.latest, "version": VERSION})
         return state
+
+    def _carry_over(self, state: Mapping[str, Any]) -> None:
+        """Keep what every version knows of a run: where it is, and what it says of itself.
+
+        What another version's detectors knew is no ground to stand on: they begin anew, rather than refuse to watch.
+        """
+        with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError):
+            self._intake.restore(state["intake"])
+            for name in _PLAIN:
+                setattr(self, name, state[name])
+            self._base_state = None if self._base_state is None else RunState(self._base_state)
+            self.latest = dict(state["latest"])
+            self._incidents.restore(state["incidents"])
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         for name in _PARTS:

@@ -72,6 +72,17 @@ def test_a_state_of_another_version_is_not_relied_on() -> None:
     assert Judge(JudgeSettings(), {"version": 0, "latest": "?"}).latest == {}
 
 
+def test_an_upgrade_forgets_no_run_s_place() -> None:
+    judge = Judge(JudgeSettings())
+    for obs in _observations([(1, "log", {"loss": 1.0})] * 30 + [(-20, "log", {"loss": 1.0})] * 1):
+        judge.observe(obs)
+    old = json.loads(json.dumps(judge.state())) | {"version": 1, "loss": "of another shape"}
+    again = Judge(JudgeSettings(), old)
+    place = ("attempt", "latest", "latest_step", "last_step_at", "total_steps", "run_state")
+    assert [getattr(again, name) for name in place] == [getattr(judge, name) for name in place]
+    assert again.attempt == 2
+
+
 def test_the_state_is_strict_json_though_the_last_loss_is_nan() -> None:
     judge = Judge(JudgeSettings())
     judge.observe(Observation(1, 0.0, {"loss": math.nan, "grad_norm": -math.inf}, "log"))
