@@ -78,7 +78,7 @@ def test_a_run_is_called_after_its_folder() -> None:
 PROVOKED = {
     "healthy": set(),
     "too_low_lr": set(),
-    "spike_garbage_1batch": {"loss_spike"},
+    "spike_garbage_1batch": {"loss_spike", "accuracy_drop"},
     "spike_lr100_3steps": {"loss_spike", "divergence", "accuracy_drop"},
     "diverge_lr100": {"loss_spike", "divergence", "accuracy_drop"},
     "nan_param": {"nonfinite", "accuracy_drop"},

@@ -23,6 +23,8 @@ SURE = 8
 """Evaluations from which the best of them is no luck."""
 UNSURE = 3.0
 """Noise that is known from n values is asked for `1 + 3 / n` times the deviations."""
+NEARBY = 4
+"""Batches in a row after which a fall is recorded again."""
 USUAL = 3 * NEWEST
 """Batches of which one must be the worst to be worth recording."""
 
@@ -155,6 +157,8 @@ class Drops:
             news = unusual or not case.point.guard
         else:
             news = rank > self.told[0] or value <= self.told[1] - case.threshold or not case.point.guard
+            # Said again while it is no more than recorded, so that the incident it may open begins where it did.
+            news = news or (rank == Severity.INFO.rank and not evaluation and self.down % NEARBY == 0)
         if news:
             self.told = (max(rank, self.told[0] if self.told else rank), value)
         return news

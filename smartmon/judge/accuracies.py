@@ -38,7 +38,7 @@ class Accuracies:
             value = fresh.get(metric)
             if value is None or not math.isfinite(value):
                 continue
-            if "loss" not in obs.values:
+            if "loss" not in fresh:
                 incidents.points += 1
             track = self.tracks.setdefault(metric, AccuracyTrack())
             firing = track.judge(settings, metric, obs.step, value, trace=trace)
