@@ -31,7 +31,7 @@ USUAL = 3 * NEWEST
 
 class AccuracyDrop(Params):
     """Fires when `accuracy < mean(last 5 accepted) - threshold` (percentage points) and at least 3 are known; also when
-    an evaluation is half of that below its best level, and too far for its noise, twice in a row.
+    an evaluation is that far below its best level, and too far for its noise, twice in a row.
 
     Severity of an evaluation, or of observations ten steps apart, comes from the differences of its neighbours, so a
     trend is no noise: warning from `sigmas` deviations (never less than 1 point) for two observations (one, ten steps
@@ -191,7 +191,7 @@ class Drops:
             level, limit, against = mean, mean - case.threshold, f"the mean of the last {count} values"
         else:
             level = best(case.known)
-            limit, against = level - case.threshold / 2, "its best level"
+            limit, against = level - case.threshold, "its best level"
         drop = percent_text(level - point.value)
         message = (
             f"{point.metric} {point.value:.1f} % at step {point.step:,} is {drop} points below "
@@ -255,7 +255,7 @@ def _evaluated(case: _Case) -> _Look:
         return unguarded
     known, value = case.known, case.point.value
     fall = best(known) - value if known else 0.0
-    if not case.plain and fall < case.threshold / 2:
+    if not case.plain and fall < case.threshold:
         return _Look(False)
     much = fall >= MUCH - 1e-9 or (fall >= case.threshold and value <= best(known) / 2)
     if len(known) < FEW:

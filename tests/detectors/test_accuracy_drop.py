@@ -57,9 +57,14 @@ def test_a_lasting_fall_of_ten_points_is_a_warning_at_the_second_evaluation() ->
 
 def test_a_slow_slide_is_told_though_no_value_is_far_below_the_ones_before() -> None:
     steady = wobble(80, 0.3, 12)
-    found = drops([*steady, *[80 - 0.8 * i for i in range(1, 9)]])
+    found = drops([*steady, *[80 - 0.8 * i for i in range(1, 17)]])
     assert [str(f.severity) for f in found if str(f.severity) != "info"] == ["warning"]
     assert "below its best level" in found[-1].message
+
+
+def test_less_than_the_threshold_is_no_drop_however_it_came_about() -> None:
+    steady = wobble(80, 0.3, 12)
+    assert drops([*steady, *[80 - 0.8 * i for i in range(1, 12)], *[71.2] * 20]) == []
 
 
 def test_an_evaluation_that_swings_widely_wakes_nobody() -> None:
