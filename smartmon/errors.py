@@ -52,6 +52,28 @@ class LockedError(SmartmonError):
     exit_code = 5
 
 
+class TrainingError(SmartmonError):
+    """A training could not be started, or broke off."""
+
+
+class NonFiniteError(TrainingError):
+    """The training was ended because its loss is no longer a number."""
+
+    exit_code = 20
+
+
+class DataError(TrainingError):
+    """The rows to train on cannot be used."""
+
+    exit_code = 21
+
+
+class ResumeError(TrainingError):
+    """There is no whole checkpoint to go on from."""
+
+    exit_code = 22
+
+
 class DeliveryError(SmartmonError):
     """An alert did not arrive. `permanent` says that trying again cannot help; `retry_after` is in seconds."""
 

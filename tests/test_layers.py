@@ -22,15 +22,26 @@ LAYERS = [
     "detectors incidents retention",
     "judge config",
     "store sources notify snapshots log lock systemd watcher lean host",
-    "monitor outbox keeper queries replay",
-    "daemon",
+    "monitor outbox keeper queries replay trainer",
+    "daemon queue exec",
     "demo",
     "cli",
     "__main__",
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}
 
-HEAVY = {"torch", "transformers", "matplotlib", "numpy", "fastapi", "apprise", "pydantic", "sqlite3", "structlog"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "wrapt",
+    "matplotlib",
+    "numpy",
+    "fastapi",
+    "apprise",
+    "pydantic",
+    "sqlite3",
+    "structlog",
+}
 """What help must not load: each costs tens or hundreds of milliseconds, or is not there in a base install."""
 
 
