@@ -107,12 +107,15 @@ class Watched:
 
     @property
     def checkpoint_dir(self) -> Path | None:
-        """Where config says the checkpoints are; None: they are where they usually are."""
-        return self._entry.checkpoint_dir if self._entry else None
+        """Where config, or else the run's status, says the checkpoints are; None: they are where they usually are."""
+        said = self._entry.checkpoint_dir if self._entry else None
+        return said if said is not None else self.found.checkpoint_dir
 
     @property
     def model_dir(self) -> Path:
-        """The folder whose files are the model's: `current_model/` where a run has one."""
+        """The folder whose files are the model's: where its status says, or `current_model/` where a run has one."""
+        if self.found.checkpoint_dir is not None:
+            return self.found.checkpoint_dir
         inner = self.found.path / "current_model"
         return inner if inner.is_dir() else self.found.path
 

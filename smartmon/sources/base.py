@@ -44,6 +44,8 @@ class FoundRun:
     path: Path
     base_dir: Path
     sources: tuple[SourceSpec, ...]
+    checkpoint_dir: Path | None = None
+    """Where its own status says that its checkpoints appear; None: in the usual places."""
 
 
 class Source(Protocol):

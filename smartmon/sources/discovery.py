@@ -12,6 +12,7 @@ from typing import Protocol
 
 from smartmon.records import Json, Note, Severity, SourceRank
 from smartmon.sources.base import FoundRun, SourceSpec, shown
+from smartmon.sources.claims import Claims
 from smartmon.sources.folders import BOARD_RUN, BOARDS, Folder, Folders
 from smartmon.sources.logs import Logs
 from smartmon.sources.looks import Looks
@@ -71,6 +72,9 @@ class Discovery:
         self._logs = Logs(patience)
         self._named_logs = Looks(sniff)
         """What was seen in the logs that the config names: it may tell how to read them."""
+        self._claims = Claims()
+        self._claimed: set[Path] = set()
+        """Folders that a run's status ever claimed: they do not become runs when it claims another."""
         self._depth = depth
         self._told: set[tuple[str, str]] = set()
 
@@ -94,10 +98,26 @@ class Discovery:
             for path, relative, folder in walked:
                 if sources := tuple(self._sources(path, base, folder)):
                     found[path] = FoundRun(shown(relative or base.name or "/"), path, base, sources)
+        self._join_claimed(found)
         named = [place for entry in runs if (place := self._add_named(entry, bases, found)) is not None]
         ordered = dict.fromkeys([*named, *found])
         result = _with_names([found[path] for path in ordered], set(named), names or {})
         return sorted(result, key=lambda run: run.name), [*self._new_notes()]
+
+    def _join_claimed(self, found: dict[Path, FoundRun]) -> None:
+        """Make the folders where other runs' checkpoints appear part of those runs."""
+        for path, run in list(found.items()):
+            claimed = self._claims.of(path, run.sources)
+            if claimed is not None:
+                self._claimed.add(claimed)
+                # What lies in the usual places is of an earlier training.
+                others = (spec for spec in run.sources if spec.format != "trainer_state")
+                state = SourceSpec(shown(claimed / _STATE_NAME), "trainer_state", claimed, SourceRank.STATE)
+                found[path] = replace(run, sources=(*others, state), checkpoint_dir=claimed)
+        for path in self._claimed & found.keys():
+            # With a status of its own, a folder speaks for itself.
+            if not any(spec.format == "status" for spec in found[path].sources):
+                del found[path]
 
     @property
     def behind(self) -> int:
@@ -178,7 +198,8 @@ class Discovery:
             return None
         inside = path.relative_to(base) if path.is_relative_to(base) else Path(path.name)
         name = entry.name or (known.name if known else shown(inside) if inside.parts else shown(base.name))
-        found[path] = FoundRun(name, path, base, tuple(sorted(sources.values(), key=lambda spec: -spec.rank)))
+        claimed = known.checkpoint_dir if known else None
+        found[path] = FoundRun(name, path, base, tuple(sorted(sources.values(), key=lambda s: -s.rank)), claimed)
         return path
 
     def _configured(self, entry: RunEntry, folder: Path) -> Iterator[SourceSpec]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -259,3 +260,53 @@ def test_checkpoints_elsewhere_are_read_there(tmp_path: Path):
     put(tmp_path, "exp/trainer_log.jsonl", "disk/checkpoint-5/")
     run = only(discover([tmp_path / "exp"], [Entry(tmp_path / "exp", "e", (), tmp_path / "disk")])[0])
     assert [spec.path for spec in run.sources] == [tmp_path / "exp" / "trainer_log.jsonl", tmp_path / "disk"]
+
+
+def claim(run: Path, output: object) -> None:
+    put(run, "status/training_status.json")
+    (run / "new").write_text(json.dumps({"current_step": 5, "output_dir": str(output)}))
+    (run / "new").replace(run / "status" / "training_status.json")
+
+
+def test_the_folder_that_a_status_names_as_its_output_is_part_of_that_run(tmp_path: Path):
+    put(tmp_path, "adapters/test/checkpoint-5/", "current_model/checkpoint-900/", "logs/training_log.jsonl")
+    claim(tmp_path, tmp_path / "adapters" / "test")
+    runs, _ = discover([tmp_path])
+    assert [(run.path, run.checkpoint_dir) for run in runs] == [(tmp_path, tmp_path / "adapters" / "test")]
+    states = [spec.path for spec in runs[0].sources if spec.format == "trainer_state"]
+    assert states == [tmp_path / "adapters" / "test"]
+
+
+def test_an_output_outside_of_every_base_dir_is_found(tmp_path: Path):
+    put(tmp_path, "elsewhere/checkpoint-5/")
+    claim(tmp_path / "base", tmp_path / "elsewhere")
+    runs, _ = discover([tmp_path / "base"])
+    assert [run.checkpoint_dir for run in runs] == [tmp_path / "elsewhere"]
+
+
+def test_an_output_that_another_training_replaced_does_not_become_a_run(tmp_path: Path):
+    looker = Discovery()
+    for name in ("one", "two"):
+        put(tmp_path, f"{name}/checkpoint-5/")
+        claim(tmp_path, tmp_path / name)
+        runs, _ = looker.scan([tmp_path])
+        assert [(run.path, run.checkpoint_dir) for run in runs] == [(tmp_path, tmp_path / name)]
+
+
+@pytest.mark.parametrize("said", ["adapters/test", "/no/such/folder", "", "/etc/passwd", 7, None, "/tmp/\0"])
+def test_a_claim_that_is_no_folder_counts_for_nothing(tmp_path: Path, said: object):
+    put(tmp_path, "adapters/test/checkpoint-5/", "status/")
+    text = json.dumps({"current_step": 5, "output_dir": said})
+    (tmp_path / "status" / "training_status.json").write_text(text)
+    runs, _ = discover([tmp_path])
+    assert {run.checkpoint_dir for run in runs} == {None}
+    assert len(runs) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_nobody_claims_a_folder_of_another_user(tmp_path: Path):
+    put(tmp_path, "elsewhere/checkpoint-5/")
+    claim(tmp_path / "base", tmp_path / "elsewhere")
+    os.chown(tmp_path / "base", 12345, 12345)
+    runs, _ = discover([tmp_path / "base"])
+    assert [run.checkpoint_dir for run in runs] == [None]
