@@ -1,4 +1,4 @@
-# make demo    a run with trouble in it, watched by the real daemon, in about a minute
+# make demo    a real QLoRA training with trouble in it, watched by the real daemon, in about a minute
 # make test    everything that CI checks: format, lint, types, docs, tests
 # make check   the same without the tests
 # make docs    write config.example.toml anew
@@ -17,16 +17,30 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("smartmon needs Python 3.11 or later; $(PYTHON) is %d.%d. Try: make PYTHON=python3.12" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 
+# Where there is no NVIDIA GPU, PyTorch's CPU build (0.2 GB) spares gigabytes of CUDA: the build marked so where pip can
+# reach one, else this version as pip has it. TORCH=... chooses another; an installed one is left alone.
+TORCH ?= $(shell nvidia-smi >/dev/null 2>&1 && echo torch || echo torch==2.13.0)
+
+$(VENV)/.stamp-torch: | $(BIN)/python
+	@$(BIN)/python -c 'import torch' 2>/dev/null \
+		|| { case '$(TORCH)' in *==*) $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)+cpu' 2>/dev/null;; *) false;; esac; } \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	@touch $@
+
 # The stamps make a second call quick: pip only runs when the dependencies may have changed.
 $(VENV)/.stamp-base: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
-$(VENV)/.stamp-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+$(VENV)/.stamp-train: pyproject.toml $(VENV)/.stamp-torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
 	@touch $@ $(VENV)/.stamp-base
 
-demo: $(VENV)/.stamp-base
+$(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-train
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
+	@touch $@ $(VENV)/.stamp-base
+
+demo: $(VENV)/.stamp-train
 	@$(BIN)/smartmon demo
 
 test: check
