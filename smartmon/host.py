@@ -49,7 +49,7 @@ class Host:
     def sample(self, now: float, folder: Path, *, answers: bool = True) -> HostSample:
         """Return how the machine is now, with the disk that a folder lies on."""
         free, total = disk(folder)
-        available, memory = self._memory()
+        available, total_memory = memory(self._proc, self._cgroup)
         self._ask_gpus(now)
         at, gpus = self._gpus
         return HostSample(
@@ -58,31 +58,10 @@ class Host:
             disk_free=free,
             disk_total=total,
             memory_available=available,
-            memory_total=memory,
+            memory_total=total_memory,
             gpus=gpus if now - at <= STALE * self.interval else (),
             answers=answers,
         )
-
-    def _memory(self) -> tuple[int | None, int | None]:
-        """Return available and total bytes, within the container's limit where there is one."""
-        found: dict[str, int] = {}
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            for line in (self._proc / "meminfo").read_text(encoding="ascii").splitlines():
-                name, _, rest = line.partition(":")
-                if name in ("MemAvailable", "MemTotal"):
-                    found[name] = int(rest.split()[0]) * 1024
-        available, total = found.get("MemAvailable"), found.get("MemTotal")
-        with contextlib.suppress(OSError, ValueError):
-            limit = int((self._cgroup / "memory.max").read_text(encoding="ascii"))
-            used = int((self._cgroup / "memory.current").read_text(encoding="ascii"))
-            stat = dict(
-                line.split() for line in (self._cgroup / "memory.stat").read_text(encoding="ascii").splitlines()
-            )
-            # Cached file pages count as used, but the kernel gives them back when they are needed.
-            room = limit - used + int(stat.get("inactive_file", 0))
-            if total is None or limit < total:
-                available, total = min(room, available if available is not None else room), limit
-        return available, total
 
     def _ask_gpus(self, now: float) -> None:
         if self._stopped or (not any(_DEVICES.glob("nvidia[0-9]*")) and self._nvml is load_nvml):
@@ -104,6 +83,26 @@ class Host:
         """End the reading of GPUs."""
         self._stopped = True
         self._wanted.set()
+
+
+def memory(proc: Path = _PROC, cgroup: Path = _CGROUP) -> tuple[int | None, int | None]:
+    """Return available and total bytes, within the container's limit where there is one."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in (proc / "meminfo").read_text(encoding="ascii").splitlines():
+            name, _, rest = line.partition(":")
+            if name in ("MemAvailable", "MemTotal"):
+                found[name] = int(rest.split()[0]) * 1024
+    available, total = found.get("MemAvailable"), found.get("MemTotal")
+    with contextlib.suppress(OSError, ValueError):
+        limit = int((cgroup / "memory.max").read_text(encoding="ascii"))
+        used = int((cgroup / "memory.current").read_text(encoding="ascii"))
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text(encoding="ascii").splitlines())
+        # Cached file pages count as used, but the kernel gives them back when they are needed.
+        room = limit - used + int(stat.get("inactive_file", 0))
+        if total is None or limit < total:
+            available, total = min(room, available if available is not None else room), limit
+    return available, total
 
 
 def disk(folder: Path) -> tuple[int | None, int | None]:
