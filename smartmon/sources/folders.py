@@ -40,6 +40,8 @@ _PARTS = frozenset({"status", "logs", "current_model", "training_viz", "runs", *
 _NEVER = frozenset(
     {"snapshots", "node_modules", "site-packages", "__pycache__", "status", "current_model", "training_viz"}
 )
+SET_ASIDE = ".smartmon-queue"
+"""A file that says: no runs here. A log of a queue job that is over would look like one."""
 _MAYBE = re.compile(r"[^.].*\.(?:log|out|txt|csv|jsonl)", re.IGNORECASE)
 _NO_LOG = re.compile(r"smart_monitor_.*|requirements.*|readme.*|license.*|merges\.txt|vocab\.txt", re.IGNORECASE)
 MAX_CANDIDATES = 64
@@ -127,6 +129,8 @@ class Folders:
                         self.tell(path, f"holds more than {count(MAX_ENTRIES)} entries and is not searched")
                         return _probed(path, identity, state)
                     name = entry.name
+                    if name == SET_ASIDE:
+                        return Folder(identity, (), frozenset(), frozenset(), False, True)
                     if _KNOWN.fullmatch(name):
                         known.add(name)
                     elif (board := _EVENTS.fullmatch(name)) is not None:
