@@ -43,7 +43,9 @@ _NEVER = frozenset(
 SET_ASIDE = ".smartmon-queue"
 """A file that says: no runs here. A log of a queue job that is over would look like one."""
 _MAYBE = re.compile(r"[^.].*\.(?:log|out|txt|csv|jsonl)", re.IGNORECASE)
-_NO_LOG = re.compile(r"smart_monitor_.*|requirements.*|readme.*|license.*|merges\.txt|vocab\.txt", re.IGNORECASE)
+_NO_LOG = re.compile(
+    r"smart_monitor_.*|training_detail\.jsonl|requirements.*|readme.*|license.*|merges\.txt|vocab\.txt", re.IGNORECASE
+)
 MAX_CANDIDATES = 64
 """Files of one folder that are looked into for a log of any name."""
 _OF_AN_ENDING = 16
@@ -113,7 +115,9 @@ class Folders:
         known = self._before.get(path)
         settled = known is not None and known[0] == key
         if known is None or not (settled and known[1]):
-            known = (key, settled, self._read(path, (found.st_dev, found.st_ino)))
+            identity = (found.st_dev, found.st_ino)
+            aside = Path(path, SET_ASIDE).exists()
+            known = (key, settled, _nothing(identity) if aside else self._read(path, identity))
         self._kept[path] = known
         return known[2]
 
@@ -129,8 +133,6 @@ class Folders:
                         self.tell(path, f"holds more than {count(MAX_ENTRIES)} entries and is not searched")
                         return _probed(path, identity, state)
                     name = entry.name
-                    if name == SET_ASIDE:
-                        return Folder(identity, (), frozenset(), frozenset(), False, True)
                     if _KNOWN.fullmatch(name):
                         known.add(name)
                     elif (board := _EVENTS.fullmatch(name)) is not None:
@@ -165,6 +167,10 @@ class Folders:
             candidates=_promising(path, candidates),
             events=events,
         )
+
+
+def _nothing(identity: tuple[int, int]) -> Folder:
+    return Folder(identity, folders=(), known=frozenset(), parts=frozenset(), state=False, entries=True)
 
 
 def _promising(path: str, candidates: list[str]) -> tuple[str, ...]:
