@@ -28,6 +28,11 @@ _SIGNS = re.compile(rb'"(current_step|step|global_step|status)"\s*:')
 _EXTRAS = 64
 _TOLD = frozenset({"status", "state", "error_type", "error_message", "error", "model_name"})
 """Texts that have a place of their own in a report."""
+_OF_A_SAMPLE = frozenset(
+    {"sample_idx", "samples", "row", "matches", "total", "accuracy", "golden_loss", "golden_accuracy"}
+    | {"seconds", "share", "looks", "skipped"}
+)
+"""Numbers of the one sample that a detail file shows, and of the look at it: the next sample has others."""
 _PLACEHOLDERS = ("loss", "eval_loss", "perplexity", "eval_perplexity")
 _LATE = 600.0
 """Seconds by which a status may tell an earlier moment than the one at which it was seen to be written."""
@@ -81,9 +86,17 @@ class StatusFile:
         reached: dict[str, Json] = {"digest": digest, "mtime": contents.mtime}
         if record is None:
             return Batch(last | reached | {"trouble": None}, notes=notes)
-        row = self._rows.read(record)
+        row = self._rows.read(self._metrics_of(record))
         report = self._report(record, row, contents, now, seen="digest" in last)
         return Batch(reached, self._observations(row, report), report, notes)
+
+    def _metrics_of(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Leave out what is told of a sample: its accuracy is not the run's."""
+        if not {"golden", "predicted"} <= record.keys():
+            return record
+        if own := sorted(_OF_A_SAMPLE & record.keys()):
+            self._account.ignore("numbers of one sample, not of the run", ", ".join(own))
+        return {key: value for key, value in record.items() if key not in _OF_A_SAMPLE}
 
     def _troubled(self, last: dict[str, Json], problem: str, now: float) -> Batch:
         episode, note = trouble.worsen(last.get("trouble"), problem, now, kind=KIND, what=shown(self.spec.id))
