@@ -1,0 +1,115 @@
+"""How large a model is, counted from its configuration alone: no weight is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from smartmon.trainer.quiet import quiet
+from smartmon.trainer.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Counts of parameters, and the widths that activations have (in numbers a token)."""
+
+    linear: int
+    """Parameters in layers that can be held in 4 bits."""
+    other: int
+    """Embeddings, the output's layer, norms, and experts kept in one tensor: never in 4 bits."""
+    adapter: int
+    """Of the LoRA matrices."""
+    copies: int
+    """Of the layers trained whole."""
+    small: int
+    """Of `adapter` and `copies`, those in tensors of under 4,096, whose 8-bit optimizer state is not in 8 bits."""
+    experts: int
+    """Of `other`, those of experts."""
+    largest: int
+    """Parameters of the largest layer in 4 bits: so many numbers it takes to unpack it."""
+    hidden: int
+    feed_forward: int
+    keys: int
+    """Width of keys, and of values."""
+    inputs: int
+    """Width of all inputs of adapters in a block, added up."""
+    layers: int
+    heads: int
+    vocabulary: int
+    lean_attention: bool
+    """Whether attention is computed without a matrix of length by length."""
+
+    @property
+    def parameters(self) -> int:
+        """Of the base model."""
+        return self.linear + self.other
+
+    @property
+    def trained(self) -> int:
+        """Parameters that the optimizer moves."""
+        return self.adapter + self.copies
+
+
+def shape(settings: TrainSettings, config: Any) -> Shape:
+    """Count the parameters of a configuration, in a model without memory behind it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with quiet(), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    head = model.get_output_embeddings()
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+    inside = sum(m.weight.numel() for m in linear.values())
+    adapted = [m for name, m in linear.items() if _named(name, settings.target_modules)]
+    tensors = [settings.lora_r * side for m in adapted for side in (m.in_features, m.out_features)]
+    whole = _whole(model, settings)
+    experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name and p.dim() == 3)
+    told = config.get_text_config()
+    layers = int(told.num_hidden_layers)
+    return Shape(
+        linear=inside,
+        other=sum(p.numel() for p in model.parameters()) - inside,
+        adapter=sum(tensors),
+        copies=sum(whole),
+        small=sum(count for count in (*tensors, *whole) if count < 4096),
+        experts=experts,
+        largest=max((m.weight.numel() for m in linear.values()), default=0),
+        hidden=int(told.hidden_size),
+        feed_forward=_feed_forward(told),
+        keys=_keys(told),
+        inputs=sum(m.in_features for m in adapted) // max(1, layers),
+        layers=layers,
+        heads=int(told.num_attention_heads),
+        vocabulary=int(told.vocab_size),
+        lean_attention=bool(getattr(model, "_supports_sdpa", False)),
+    )
+
+
+def _named(name: str, targets: tuple[str, ...]) -> bool:
+    return "all-linear" in targets or any(name == target or name.endswith(f".{target}") for target in targets)
+
+
+def _whole(model: Any, settings: TrainSettings) -> list[int]:
+    """Sizes of the tensors that are trained whole; tied ones, which stay tied, are counted once."""
+    found = {
+        id(parameter): parameter.numel()
+        for name, module in model.named_modules()
+        if settings.modules_to_save and _named(name, settings.modules_to_save)
+        for parameter in module.parameters()
+    }
+    return list(found.values())
+
+
+def _feed_forward(told: Any) -> int:
+    """Width of what lies between a block's two feed-forward halves; of all experts that one token visits."""
+    for expert in ("moe_intermediate_size", "expert_ffn_hidden_size"):
+        if getattr(told, expert, None):
+            return int(getattr(told, expert)) * int(getattr(told, "num_experts_per_tok", None) or 1)
+    width = getattr(told, "intermediate_size", None) or getattr(told, "n_inner", None) or 4 * told.hidden_size
+    return int(width) * int(getattr(told, "num_experts_per_tok", None) or 1)
+
+
+def _keys(told: Any) -> int:
+    heads = int(told.num_attention_heads)
+    size = int(getattr(told, "head_dim", None) or told.hidden_size // heads)
+    return int(getattr(told, "num_key_value_heads", None) or heads) * size
