@@ -76,7 +76,7 @@ class Corpus:
         cut = f"; {count(self.cut)} cut to that" if self.cut else ""
         return [
             f"rows      {count(len(self.rows))}{of}",
-            f"tokens    {count(tokens)}, of which {count(trained)} ({trained / tokens:.0%}) are learned",
+            f"tokens    {count(tokens)}, of which {count(trained)} ({100 * trained / tokens:.0f} %) are learned",
             f"lengths   half up to {count(middle)}, 95 % up to {count(high)}, longest {count(most)}{cut}",
             f"          {histogram(lengths)}",
             *(f"note      {note}" for note in self.notes),
@@ -131,7 +131,7 @@ def split(rows: Table, fraction: float, seed: int) -> tuple[Table, Table]:
         if len(chosen) + len(places) <= wanted:
             chosen.update(places)
     if not chosen:
-        chosen.update(min(groups.values(), key=lambda places: len(places)))
+        chosen.update(sorted(groups.values(), key=len)[0])
     return rows.select(place for place in range(len(rows)) if place not in chosen), rows.select(sorted(chosen))
 
 

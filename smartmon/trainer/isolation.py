@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
+
+from smartmon.text import clean
 
 _FIRST, _SECOND = 12, 20
 """Tokens of the two rows that are tried."""
@@ -26,6 +28,24 @@ def packing_isolates(model: Any) -> tuple[bool, str]:
     """
     import torch
 
+    try:
+        with _evaluating(model), torch.no_grad(), _precision(model):
+            seen, changed, moved = _distances(model)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        return False, f"trying it failed ({clean(error).split('. ')[0][:120]})"
+    if not seen > 0:
+        return False, "it cannot be seen whether rows would be kept apart"
+    if not changed <= _SEEN * seen:
+        return False, "a row would see the one before it"
+    if not moved <= _SHIFTED * seen:
+        return False, "a row would not be what it is alone"
+    return True, "two rows tried packed did not see each other"
+
+
+def _distances(model: Any) -> tuple[float, float, float]:
+    """How far the second row's answers move: if it sees the first row, if packed after another, if alone."""
+    import torch
+
     device = next(model.parameters()).device
     vocabulary = int(model.config.get_text_config().vocab_size)
     numbers = torch.arange(2 * _FIRST + _SECOND, device=device) * 7919 % vocabulary
@@ -37,30 +57,35 @@ def packing_isolates(model: Any) -> tuple[bool, str]:
         ids = torch.cat([before, row])[None]
         return model(input_ids=ids, position_ids=positions[None]).logits[0, -_SECOND:].float()
 
-    with _evaluating(model), torch.no_grad():
-        first, second = answers(one, packed), answers(other, packed)
-        seen = _distance(answers(one, joined), answers(other, joined))
-        alone = model(input_ids=row[None]).logits[0].float()
-    if not seen > 0:
-        return False, "it cannot be seen whether rows would be kept apart"
-    if not _distance(first, second) <= _SEEN * seen:
-        return False, "a row would see the one before it"
-    if not _distance(first, alone) <= _SHIFTED * seen:
-        return False, "a row would not be what it is alone"
-    return True, "two rows tried packed did not see each other"
+    first = answers(one, packed)
+    alone = model(input_ids=row[None]).logits[0].float()
+    seen = _distance(answers(one, joined), answers(other, joined))
+    return seen, _distance(first, answers(other, packed)), _distance(first, alone)
 
 
 def _distance(one: Any, other: Any) -> float:
     return float((one - other).pow(2).mean().sqrt())
 
 
+def _precision(model: Any) -> Any:
+    """As the Trainer computes: where weights are of 16 bits, what is not is converted on the way."""
+    import torch
+
+    device = next(model.parameters()).device.type
+    half = model.dtype in (torch.float16, torch.bfloat16)
+    return torch.autocast(device, model.dtype) if half else nullcontext()
+
+
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
     """Without dropout; afterwards every part is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    # In evaluation, some 4-bit layers repack their weights on a CPU, and the gradients are lost.
+    parts = [module for module in model.modules() if type(module).__name__ != "Linear4bit"]
+    modes = [module.training for module in parts]
+    for module in parts:
+        module.training = False
     try:
         yield
     finally:
-        for module, mode in modes:
+        for module, mode in zip(parts, modes):
             module.training = mode

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from smartmon.errors import DataError
+from smartmon.errors import UsageError
 from smartmon.text import count
 from smartmon.trainer.isolation import packing_isolates
 from smartmon.trainer.rows import Table
@@ -89,18 +89,21 @@ def padding_share(lengths: Sequence[int], batch_size: int, seed: int = 0, batche
 def decide(
     choice: Literal["auto", "on", "off"], rows: Table, batch_size: int, model: Any, *, seed: int = 0
 ) -> tuple[bool, str]:
-    """Return whether to pack, and why in a sentence. Raises `DataError` for "on" where rows would see each other."""
+    """Return whether to pack, and why in a sentence. Raises `UsageError` for "on" where rows would see each other."""
     if choice == "off":
         return False, "rows are padded, as asked"
     share = padding_share(rows.lengths(), batch_size, seed)
     if choice == "auto" and share < LEAST_WASTE:
         return (
             False,
-            f"rows are padded: {share:.0%} of a batch of {count(batch_size)} would be padding, which is little",
+            f"rows are padded: {100 * share:.0f} % of a batch of {count(batch_size)} would be padding",
         )
     safe, reason = packing_isolates(model)
     if not safe and choice == "on":
-        raise DataError(f"rows cannot be packed for this model: {reason}; leave packing to auto, or off")
+        raise UsageError(f"rows cannot be packed for this model: {reason}; leave packing to auto, or off")
     if not safe:
         return False, f"rows are padded: packed, {reason}"
-    return True, f"rows are packed: padded, {share:.0%} of a batch of {count(batch_size)} would be padding; {reason}"
+    return (
+        True,
+        f"rows are packed: {100 * share:.0f} % of a padded batch of {count(batch_size)} would be padding; {reason}",
+    )

@@ -48,16 +48,6 @@ class Table(Sequence[Row]):
         self._messages = messages
         self._order: array[int] | range = range(0)
 
-    @classmethod
-    def of(cls, rows: Iterable[Row]) -> Table:
-        """Return a table of rows made elsewhere."""
-        kept: list[Messages] = []
-        table = cls(kept.__getitem__)
-        for row in rows:
-            table.add(row.input_ids, _spans(row.labels), row.line)
-            kept.append(row.messages)
-        return table
-
     def add(self, ids: Sequence[int], spans: Iterable[tuple[int, int]], line: int) -> None:
         """Append a row of which the places `from <= place < to` of each span are learned; never the first.
 
@@ -137,13 +127,3 @@ class Table(Sequence[Row]):
     def _bounds(self, place: int) -> tuple[int, int]:
         at = self._order[place]
         return self._store.begins[at], self._store.begins[at + 1]
-
-
-def _spans(labels: Sequence[int]) -> list[tuple[int, int]]:
-    """The stretches of labels that are learned."""
-    edges = [place for place in range(len(labels) + 1) if _learned(labels, place) != _learned(labels, place - 1)]
-    return list(zip(edges[::2], edges[1::2]))
-
-
-def _learned(labels: Sequence[int], place: int) -> bool:
-    return 0 <= place < len(labels) and labels[place] != IGNORED
