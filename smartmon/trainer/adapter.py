@@ -9,10 +9,12 @@ from typing import Any
 
 from smartmon import text
 from smartmon.errors import TrainingError, UsageError
+from smartmon.trainer.pretrained import weights_problem
 from smartmon.trainer.settings import TrainSettings
 
 ALL = "all-linear"
 """All linear layers but the output's."""
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 def attach(model: Any, settings: TrainSettings, folder: Path | None, *, training: bool, decisions: list[str]) -> Any:
@@ -35,12 +37,19 @@ def attach(model: Any, settings: TrainSettings, folder: Path | None, *, training
 
 def _new(model: Any, settings: TrainSettings) -> Any:
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    check_layers(model, settings)
     # An adapter begins with noise in one of its two matrices: the same seed, the same noise.
     torch.manual_seed(settings.seed)
-    config = LoraConfig(
+    return get_peft_model(model, configuration(model, settings))
+
+
+def configuration(model: Any, settings: TrainSettings) -> Any:
+    """Return a new adapter's configuration as peft has it. Raises UsageError for layers that are not there."""
+    from peft import LoraConfig
+
+    check_layers(model, settings)
+    return LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
@@ -49,7 +58,6 @@ def _new(model: Any, settings: TrainSettings) -> Any:
         task_type="CAUSAL_LM",
         **_tying(model, settings),
     )
-    return get_peft_model(model, config)
 
 
 def _tying(model: Any, settings: TrainSettings) -> dict[str, Any]:
@@ -61,10 +69,7 @@ def _tying(model: Any, settings: TrainSettings) -> dict[str, Any]:
 
 def check_layers(model: Any, settings: TrainSettings) -> None:
     """Raise UsageError for names of layers that the model does not have, with those it has that are near."""
-    import torch
-
-    leaves = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    linear = {part for name in leaves for part in _endings(name)}
+    linear = {part for name, module in model.named_modules() if is_linear(module) for part in _endings(name)}
     modules = {
         name for name, module in model.named_modules() if next(module.parameters(recurse=False), None) is not None
     }
@@ -84,6 +89,14 @@ def check_layers(model: Any, settings: TrainSettings) -> None:
         )
 
 
+def is_linear(module: Any) -> bool:
+    """Whether a layer multiplies by one matrix: GPT-2's Conv1D does, by its transpose."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, torch.nn.Linear | Conv1D)
+
+
 def _known(setting: str, asked: list[str], known: set[str]) -> None:
     unknown = [name for name in asked if name not in known]
     if not unknown:
@@ -100,12 +113,22 @@ def _endings(name: str) -> list[str]:
     return [".".join(parts[at:]) for at in range(len(parts))]
 
 
-def _read(model: Any, folder: Path, *, training: bool) -> Any:
-    from peft import PeftModel
-
+def check_folder(folder: Path) -> None:
+    """Raise UsageError for a folder that holds no adapter, TrainingError for one whose adapter is damaged."""
     shown = text.clean(folder)
     if not (folder / "adapter_config.json").is_file():
         raise UsageError(f"{shown} holds no adapter_config.json; give the folder of an adapter or of a checkpoint")
+    if not any((folder / name).is_file() for name in WEIGHTS):
+        raise UsageError(f"{shown} holds no {WEIGHTS[0]}; give the folder of an adapter or of a checkpoint")
+    if problem := weights_problem(folder):
+        raise TrainingError(f"the adapter in {shown} is damaged: {problem}; give another checkpoint")
+
+
+def _read(model: Any, folder: Path, *, training: bool) -> Any:
+    from peft import PeftModel
+
+    check_folder(folder)
+    shown = text.clean(folder)
     try:
         with warnings.catch_warnings():
             # peft only warns, and trains on with random matrices.

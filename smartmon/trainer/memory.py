@@ -8,6 +8,7 @@ processes on a CPU (benchmarks/trainer/RESULTS.md). On a GPU it is arithmetic: n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from smartmon import text
@@ -68,7 +69,14 @@ class Choices:
 
 
 def choose(
-    settings: TrainSettings, config: Any, device: Device, arithmetic: Arithmetic, length: int, *, training: bool = True
+    settings: TrainSettings,
+    config: Any,
+    device: Device,
+    arithmetic: Arithmetic,
+    length: int,
+    *,
+    adapter: Path | None = None,
+    training: bool = True,
 ) -> Choices:
     """Decide what the settings leave to memory: first keep activations, then compute them twice, then a smaller Adam.
 
@@ -76,7 +84,7 @@ def choose(
     """
     if not training:
         return Choices(False, "adamw_torch_fused", [])
-    size, free = shape(settings, config), free_memory(device)
+    size, free = shape(settings, config, adapter=adapter), free_memory(device)
     checkpointing = {"auto": (False, True), "on": (True,), "off": (False,)}[settings.gradient_checkpointing]
     optimizers: list[str] = [settings.optimizer]
     if settings.optimizer == "auto":
@@ -104,7 +112,13 @@ def _reasons(settings: TrainSettings, tried: list[Estimate], chosen: Estimate) -
     why = "as asked"
     if settings.optimizer == "auto":
         why = "memory suffices for it" if chosen.optimizer == tried[0].optimizer else "memory asks for it"
-    return [*lines, f"optimizer: {chosen.optimizer} ({why})"]
+    lines.append(f"optimizer: {chosen.optimizer} ({why})")
+    if settings.quantize and chosen.shape.experts:
+        lines.append(
+            f"experts: {text.count(chosen.shape.experts)} parameters stay unquantised "
+            "(bitsandbytes packs linear layers, and they lie in one tensor)"
+        )
+    return lines
 
 
 def estimate(

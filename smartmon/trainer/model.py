@@ -78,7 +78,9 @@ def load(
     `training`, and none if not. `longest` is the longest row in tokens, if known: memory is then judged by it.
     Raises UsageError for a model that cannot be used, TrainingError for one that is damaged or out of reach.
     """
-    config = read_config(settings.model)
+    config, adapter = read_config(settings.model), adapter or settings.adapter
+    if adapter is not None:
+        adapters.check_folder(adapter)
     device = choose_device(fsdp=settings.fsdp)
     arithmetic = choose_arithmetic(device, settings.compute_dtype)
     tokenizer = load_tokenizer(settings)
@@ -89,7 +91,7 @@ def load(
 
             torch.set_num_threads(settings.threads)
         choices = memory.choose(
-            settings, config, device, arithmetic, min(longest or context, context), training=training
+            settings, config, device, arithmetic, min(longest or context, context), adapter=adapter, training=training
         )
         decisions = [
             f"device: {device.name}" + (f" ({device.reason})" if device.reason else ""),
@@ -98,7 +100,7 @@ def load(
         model = _base(settings, config, device, arithmetic, decisions)
         _fits_tokenizer(settings, model, tokenizer)
         model = _prepared(model, settings, device, arithmetic, choices, training=training)
-        model = adapters.attach(model, settings, adapter or settings.adapter, training=training, decisions=decisions)
+        model = adapters.attach(model, settings, adapter, training=training, decisions=decisions)
     if training:
         decisions += choices.reasons
     model.train(training)

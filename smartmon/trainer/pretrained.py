@@ -67,10 +67,15 @@ def _check_folder(model: str) -> None:
         if (folder / "adapter_config.json").exists():
             raise UsageError(f"{shown} is an adapter: give it as adapter, and the model it was trained on as model")
         raise UsageError(f"the model folder {shown} holds no config.json; give one that save_pretrained has written")
+    if problem := weights_problem(folder):
+        raise TrainingError(f"the model in {shown} is damaged: {problem}; fetch it again")
+
+
+def weights_problem(folder: Path) -> str:
+    """Say which of a folder's files of weights is missing, empty or cut off, by its outside; empty when none is."""
     sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()}
     sizes = {name: size for name, size in sizes.items() if name.endswith((".safetensors", ".bin", ".index.json"))}
-    if problem := files_problem(sizes, lambda name, at, length: _bytes(folder / name, at, length)):
-        raise TrainingError(f"the model in {shown} is damaged: {problem}; fetch it again")
+    return files_problem(sizes, lambda name, at, length: _bytes(folder / name, at, length))
 
 
 def _bytes(path: Path, at: int, length: int) -> bytes:

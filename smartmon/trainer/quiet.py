@@ -16,6 +16,9 @@ _KNOWN: tuple[tuple[str, type[Warning]], ...] = (
     # Said of tied embeddings that are trained; adapter.py ties the trained copies.
     (r"Model (with|has) `tie_word_embeddings=True`", UserWarning),
     (r"You are using a model with tied weights", UserWarning),
+    # peft fits itself to GPT-2's layers and to experts that lie in one tensor, and tells how.
+    (r"fan_in_fan_out is set to False but the target module is `Conv1D`", UserWarning),
+    (r"The following (rank|alpha)_pattern keys did not match", RuntimeWarning),
     # Said at each save of trained embeddings: that they are saved is what was asked.
     (r"Setting `save_embedding_layers` to `True` as", UserWarning),
 )

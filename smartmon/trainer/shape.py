@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from smartmon.trainer import adapter as adapters
+from smartmon.trainer.adapter import is_linear
 from smartmon.trainer.quiet import quiet
 from smartmon.trainer.settings import TrainSettings
 
@@ -50,34 +53,38 @@ class Shape:
         return self.adapter + self.copies
 
 
-def shape(settings: TrainSettings, config: Any) -> Shape:
-    """Count the parameters of a configuration, in a model without memory behind it."""
+def shape(settings: TrainSettings, config: Any, *, adapter: Path | None = None) -> Shape:
+    """Count the parameters of a configuration, in a model without memory behind it, with its adapter on it.
+
+    `adapter` is the folder of one to go on from. Raises UsageError for layers that the model does not have.
+    """
     import torch
+    from peft import get_peft_model
     from transformers import AutoModelForCausalLM
 
     with quiet(), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    head = model.get_output_embeddings()
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
-    inside = sum(m.weight.numel() for m in linear.values())
-    adapted = [m for name, m in linear.items() if _named(name, settings.target_modules)]
-    tensors = [settings.lora_r * side for m in adapted for side in (m.in_features, m.out_features)]
-    whole = _whole(model, settings)
-    experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name and p.dim() == 3)
+        head = model.get_output_embeddings()
+        linear = [layer.weight.numel() for layer in model.modules() if is_linear(layer) and layer is not head]
+        named = {name: parameter.numel() for name, parameter in model.named_parameters()}
+        experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name and p.dim() == 3)
+        adapted = get_peft_model(model, _configuration(model, settings, adapter))
+    trained = {name: p.numel() for name, p in adapted.named_parameters() if p.requires_grad}
+    copies = sum(count for name, count in trained.items() if ".modules_to_save." in name)
     told = config.get_text_config()
     layers = int(told.num_hidden_layers)
     return Shape(
-        linear=inside,
-        other=sum(p.numel() for p in model.parameters()) - inside,
-        adapter=sum(tensors),
-        copies=sum(whole),
-        small=sum(count for count in (*tensors, *whole) if count < 4096),
+        linear=sum(linear),
+        other=sum(named.values()) - sum(linear),
+        adapter=sum(trained.values()) - copies,
+        copies=copies,
+        small=sum(count for count in trained.values() if count < 4096),
         experts=experts,
-        largest=max((m.weight.numel() for m in linear.values()), default=0),
+        largest=max(linear, default=0),
         hidden=int(told.hidden_size),
         feed_forward=_feed_forward(told),
         keys=_keys(told),
-        inputs=sum(m.in_features for m in adapted) // max(1, layers),
+        inputs=sum(p.shape[-1] for name, p in adapted.named_parameters() if ".lora_A." in name) // max(1, layers),
         layers=layers,
         heads=int(told.num_attention_heads),
         vocabulary=int(told.vocab_size),
@@ -85,19 +92,12 @@ def shape(settings: TrainSettings, config: Any) -> Shape:
     )
 
 
-def _named(name: str, targets: tuple[str, ...]) -> bool:
-    return "all-linear" in targets or any(name == target or name.endswith(f".{target}") for target in targets)
+def _configuration(model: Any, settings: TrainSettings, adapter: Path | None) -> Any:
+    if adapter is None:
+        return adapters.configuration(model, settings)
+    from peft import PeftConfig
 
-
-def _whole(model: Any, settings: TrainSettings) -> list[int]:
-    """Sizes of the tensors that are trained whole; tied ones, which stay tied, are counted once."""
-    found = {
-        id(parameter): parameter.numel()
-        for name, module in model.named_modules()
-        if settings.modules_to_save and _named(name, settings.modules_to_save)
-        for parameter in module.parameters()
-    }
-    return list(found.values())
+    return PeftConfig.from_pretrained(str(adapter))
 
 
 def _feed_forward(told: Any) -> int:
