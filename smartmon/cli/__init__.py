@@ -27,9 +27,11 @@ COMMANDS = (
     "replay",
     "why",
     "alerts",
+    "queue",
     "config",
     "doctor",
     "demo",
+    "merge",
 )
 """The modules of this package that hold a command each; every one has `register(app)`."""
 
