@@ -113,6 +113,7 @@ MODEL_FILES = (
     *("adapter_model.bin", "consolidated*.pth", "model*.pt", "model*.pth", "*.gguf", "params.json"),
     # configuration
     *("config.json", "generation_config.json", "adapter_config.json", "model_config.json", "training_args.bin"),
+    "training_config.json",
     *("preprocessor_config.json", "processor_config.json", "chat_template.jinja", "chat_template.json"),
     # tokenizer
     *("tokenizer*.json", "tokenizer*.model", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
