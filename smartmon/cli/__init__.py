@@ -29,6 +29,7 @@ COMMANDS = (
     "alerts",
     "queue",
     "config",
+    "exec",
     "doctor",
     "demo",
     "merge",
