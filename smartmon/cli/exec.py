@@ -38,8 +38,13 @@ def exec_(
     ] = None,
     config: ConfigPath = None,
     instrument: Annotated[
-        bool, typer.Option("--instrument/--no-instrument", help="Add the callback to Hugging Face trainers.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--instrument/--no-instrument",
+            help="Add the callback to Hugging Face trainers; on several machines only if asked for, and then on all.",
+            show_default="instrument, on one machine",
+        ),
+    ] = None,
     detail_steps: Annotated[
         int,
         typer.Option(

@@ -38,7 +38,7 @@ class Run:
             ) from None
         self._supervisor: Supervisor | None = None
 
-    def run(self, words: Sequence[str], *, instrument: bool = True, detail_steps: int = 0) -> Ending:
+    def run(self, words: Sequence[str], *, instrument: bool | None = None, detail_steps: int = 0) -> Ending:
         """Run the command to its end and return that.
 
         Raises NotFoundError and NotRunnableError where it cannot be started, SourceError where the status cannot be

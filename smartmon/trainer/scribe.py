@@ -149,6 +149,9 @@ class Scribe:
 
     def _attempt(self) -> int:
         """Return the number of this attempt: one more than the status before it tells, 2 where only a log is left."""
+        counted = os.environ.get("SMARTMON_ATTEMPT", "")
+        if counted.isdigit() and os.environ.get("SMARTMON_RUN_DIR") == str(self._disk.base_dir):
+            return int(counted)  # `smartmon exec` has written its own status before: that is this attempt's already
         try:
             before = json.loads((self._disk.base_dir / STATUS).read_bytes())["attempt"]
             return int(before) + 1

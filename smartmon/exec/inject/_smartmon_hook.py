@@ -53,8 +53,29 @@ def _init(wrapped: Any, trainer: Any, args: Any, kwargs: Any) -> Any:
 
 def _add(trainer: Any) -> None:
     there = {kind.__name__ for callback in trainer.callback_handler.callbacks for kind in type(callback).__mro__}
-    if "SmartmonCallback" not in there:
-        trainer.add_callback(_callback())
+    if "SmartmonCallback" in there:
+        return
+    if _apart() and os.environ.get("SMARTMON_INSTRUMENT") != "always":
+        raise RuntimeError(
+            "it runs on several machines; start each of them under: smartmon exec --instrument (all, or it hangs)"
+        )
+    callback = _callback()
+    callback.guard(trainer)
+    trainer.add_callback(callback)
+
+
+def _apart() -> bool:
+    """Whether processes may train with this one that did not come from the same `exec`.
+
+    The callback takes part in sums over all processes: one without it would keep the others waiting for ever.
+    """
+    dist: Any = sys.modules.get("torch.distributed")
+    world = int(os.environ.get("WORLD_SIZE") or 1)
+    if dist is not None and dist.is_available() and dist.is_initialized():
+        world = dist.get_world_size()
+    names = ("LOCAL_WORLD_SIZE", "LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE")
+    here = next((int(os.environ[name]) for name in names if os.environ.get(name)), 1)
+    return world > here
 
 
 def _callback() -> Any:
@@ -90,5 +111,7 @@ def _guarded(act: Any) -> None:
     try:
         act()
     except Exception as problem:
-        what = type(problem).__name__ if not str(problem) else str(problem)
+        if os.environ.get("RANK", "0") != "0":
+            return  # the first process says it for all
+        what = str(problem) or type(problem).__name__
         sys.stderr.write("smartmon: the Hugging Face trainer is not watched from inside: %s\n" % what.splitlines()[0])
