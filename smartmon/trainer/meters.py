@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
 
 _ROWS = 50
 """Rows that the remaining time is estimated from: evaluations among them are part of the pace."""
+_FOLD = 64
+"""Values that are kept one by one before they are added up; each is a tensor of its own."""
+_IN_PLACE = re.compile("MaskedLM|TokenClassification|Encoder", re.IGNORECASE)
+"""Models whose output at a place is about that place, not the next one."""
 
 
 class Pace:
@@ -36,3 +45,143 @@ class Pace:
         """Return the seconds that so many more steps will take."""
         done = sum(span[0] for span in self._spans)
         return max(0, steps) * sum(span[1] for span in self._spans) / done if done else None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What forward passes came to: sums, of this process or of all."""
+
+    loss: float = 0.0
+    losses: float = 0.0
+    matches: float = 0.0
+    """Trained tokens that the model found the likeliest."""
+    targets: float = 0.0
+    tokens: float = 0.0
+    """Tokens that are no padding."""
+    rows: float = 0.0
+    aux: float = 0.0
+    auxes: float = 0.0
+
+    def values(self) -> list[float]:
+        """Return the sums in order, to be added to those of other processes."""
+        return list(astuple(self))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the trained tokens that were the likeliest, in percent."""
+        return 100 * self.matches / self.targets if self.targets else None
+
+
+class Sums:
+    """Adds up scalars that stay on their device: nothing waits for a GPU before `read`."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[Any]] = {}
+        self._numbers: dict[str, float] = {}
+
+    def add(self, **values: Any) -> None:
+        """Add numbers, and tensors of one element."""
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._numbers[name] = self._numbers.get(name, 0.0) + value
+                continue
+            kept = self._kept.setdefault(name, [])
+            kept.append(value)
+            if len(kept) >= _FOLD:
+                kept[:] = [_total(kept)]
+
+    def read(self) -> Totals:
+        """Return the sums so far; this waits for the GPU."""
+        tensors = {name: float(_total(kept)) for name, kept in self._kept.items() if kept}
+        return Totals(**(self._numbers | {k: v + self._numbers.get(k, 0.0) for k, v in tensors.items()}))
+
+    def drain(self) -> Totals:
+        """Return the sums and begin anew."""
+        found = self.read()
+        self._kept, self._numbers = {}, {}
+        return found
+
+
+class Meter:
+    """A forward hook that adds up what each pass tells, without waiting for it.
+
+    The loss of every pass is added up: Hugging Face shows a NaN loss as 0.0 by default, and a sum with a NaN in it is
+    NaN. Tokens are compared where `comparing` is set, and in every pass of an evaluation.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.comparing = False
+        self.off = False
+        """Set while somebody else uses the model."""
+        self.problem: Exception | None = None
+        """What went wrong in the hook, which then does nothing any more."""
+        self.training, self.evaluation = Sums(), Sums()
+        self._shift = 0 if in_place(model) else 1
+        self._handle = model.register_forward_hook(_undisturbed(self._seen), with_kwargs=True)
+
+    def close(self) -> None:
+        """Take the hook off the model."""
+        with contextlib.suppress(Exception):
+            self._handle.remove()
+
+    def _seen(self, module: Any, _given: Any, inputs: Mapping[str, Any], output: Any) -> None:
+        if self.off:
+            return
+        try:
+            if module.training:
+                self._count(self.training, inputs, output, compare=self.comparing)
+            elif inputs.get("labels") is not None:
+                self._count(self.evaluation, inputs, output, compare=True)
+        except Exception as problem:  # noqa: BLE001 - somebody else's model and batch
+            self.problem, self.off = problem, True
+
+    def _count(self, sums: Sums, inputs: Mapping[str, Any], output: Any, *, compare: bool) -> None:
+        loss = _of(output, "loss")
+        if loss is not None:
+            sums.add(loss=loss.detach().mean(), losses=1)
+        ids, mask, places = inputs.get("input_ids"), inputs.get("attention_mask"), inputs.get("position_ids")
+        if ids is not None:
+            packed = mask is None and ids.shape[0] == 1
+            sums.add(tokens=mask.sum() if mask is not None and mask.dim() == 2 else ids.numel())
+            sums.add(rows=places.eq(0).sum() if packed and places is not None else ids.shape[0])
+        if compare:
+            self._compare(sums, inputs, _of(output, "logits"))
+            if (aux := _of(output, "aux_loss")) is not None:
+                sums.add(aux=aux.detach(), auxes=1)
+
+    def _compare(self, sums: Sums, inputs: Mapping[str, Any], logits: Any) -> None:
+        labels, shift = inputs.get("labels"), self._shift
+        if inputs.get("shift_labels") is not None:
+            labels, shift = inputs["shift_labels"], 0
+        # Fused losses give no logits, and some models only those of the last tokens.
+        if labels is None or logits is None or logits.dim() != 3 or logits.shape[:-1] != labels.shape:
+            return
+        length = labels.shape[1]
+        wanted = labels[:, shift:].to(logits.device)
+        said = logits.detach()[:, : length - shift].argmax(-1)
+        # Where nothing is to be learned the label is -100, which no token is.
+        sums.add(matches=(said == wanted).sum(), targets=(wanted != -100).sum())
+
+
+def in_place(model: Any) -> bool:
+    """Whether the model's output at a place is about that place: it then compares with labels as they stand."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = getattr(inner, "config", None)
+    return bool(getattr(config, "is_encoder_decoder", False) or _IN_PLACE.search(type(inner).__name__))
+
+
+def _undisturbed(hook: Any) -> Any:
+    """Keep `torch.compile` from compiling the hook into the model, where what it counts would be frozen."""
+    import torch
+
+    return torch.compiler.disable(hook) if hasattr(torch, "compiler") else hook
+
+
+def _of(output: Any, name: str) -> Any:
+    return output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+
+
+def _total(values: list[Any]) -> Any:
+    import torch
+
+    return torch.stack([value.to(values[-1].device, torch.float32) for value in values]).sum()

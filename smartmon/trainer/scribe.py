@@ -44,8 +44,13 @@ class Scribe:
         self._retry_at = 0.0
         self._stumbled = False
 
-    def round(self, queue: deque[tuple[Any, ...]], lost: int, interval: float, *, last: bool = False) -> bool:
-        """Write what is in the queue; return whether all of it is on disk. `interval`: least seconds of a status."""
+    def round(
+        self, queue: deque[tuple[Any, ...]], step: int, lost: int, interval: float, *, last: bool = False
+    ) -> bool:
+        """Write what is in the queue; return whether all of it is on disk.
+
+        `step` is where the training is, `interval` the least seconds between two versions of the status.
+        """
         now = time.monotonic()
         if "pid" not in self._status:
             self._status |= {"attempt": self._attempt(), "pid": os.getpid(), "host": platform.node()}
@@ -53,6 +58,8 @@ class Scribe:
             self._take(queue.popleft())
         if now < self._retry_at and not last:
             return False
+        if step:
+            self._status["current_step"] = step
         if lost != self._status.get("lost_rows", 0):
             self._status["lost_rows"], self._changed = lost, True
         final = self._status["status"] in FINAL
@@ -116,7 +123,7 @@ class Scribe:
         row |= {"step": step} | {key: value for key, value in metrics.items() if key != "step"}
         row.setdefault("timestamp", round(at, 3))
         self._disk.add("logs/training_log.jsonl", line(row))
-        self._status["status"], self._status["current_step"] = "training", step
+        self._status["status"] = "training"
         self._tell(row)
 
     def _evaluation(self, at: float, step: int, metrics: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 _TEXT = 4000
@@ -96,7 +96,7 @@ def line(record: Mapping[str, Any]) -> str:
         return json.dumps(plain(record), default=_shown)
 
 
-def finite(value: object) -> bool:
+def finite(value: object) -> TypeGuard[float]:
     """Whether a value is a number that is neither NaN nor infinite."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -72,6 +72,11 @@ class StatusWriter:
         endings.register(self)
 
     @property
+    def word(self) -> str:
+        """The status: training, paused, completed, ..."""
+        return self._word
+
+    @property
     def ended(self) -> bool:
         """Whether the last word was one that ends a training."""
         return self._closed or self._word in FINAL
@@ -91,6 +96,10 @@ class StatusWriter:
         self._step = self._step + 1 if step is None else step
         self._word = "training"
         self._put("row", time.time(), self._step, {key: hold(value) for key, value in metrics.items()})
+
+    def reached(self, step: int) -> None:
+        """Say how far the training is, between two rows. Costs nothing: the status has it at its next change."""
+        self._step = step
 
     def evaluate(self, step: int, **metrics: Any) -> None:
         """Log an evaluation: `loss` or `eval_loss`, and whatever else was measured. Step 0 is before the training."""
@@ -215,7 +224,7 @@ class StatusWriter:
             except Exception as problem:  # noqa: BLE001 - one that fails keeps none of the others from their turn
                 self._scribe.stumbled(problem)
         try:
-            return self._scribe.round(self._queue, self._lost, self._interval, last=last)
+            return self._scribe.round(self._queue, self._step, self._lost, self._interval, last=last)
         except Exception as problem:  # noqa: BLE001 - the only thread that could tell; it must live on
             self._scribe.stumbled(problem)
             return False
