@@ -88,23 +88,24 @@ class Events:
         Done by itself for a callback that is given to the Trainer's constructor.
         """
         self._trainer = weakref.ref(trainer)
-        reference, own = self._trainer, vars(trainer).get("train")
+        # On the class: a function on the instance would have to hold it (then `del trainer` frees no memory) or not
+        # hold it (then there is none in `Trainer(...).train()`).
+        kind: Any = next(kind for kind in type(trainer).__mro__ if "train" in vars(kind))
+        own = vars(kind)["train"]
         if getattr(own, "smartmon", False):
             return
 
-        inner = type(trainer).train
-
-        # No reference back to the trainer: `del trainer` must free its memory at once.
-        @functools.wraps(own or inner)
-        def train(*args: Any, **kwargs: Any) -> Any:
+        @functools.wraps(own)
+        def train(this: Any, *args: Any, **kwargs: Any) -> Any:
             try:
-                return own(*args, **kwargs) if own is not None else inner(reference(), *args, **kwargs)
+                return own(this, *args, **kwargs)
             except BaseException as error:
-                self.failed(error)
+                for callback in [each for each in this.callback_handler.callbacks if isinstance(each, Events)]:
+                    callback.failed(error)
                 raise
 
         train.smartmon = True  # type: ignore[attr-defined]
-        trainer.train = train
+        kind.train = train
 
     def failed(self, error: BaseException) -> None:
         """Tell that an exception ended the training."""
