@@ -27,6 +27,7 @@ COMMANDS = (
     "replay",
     "why",
     "alerts",
+    "train",
     "queue",
     "config",
     "exec",

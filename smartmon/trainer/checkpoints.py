@@ -100,7 +100,7 @@ def _random_lacking(names: Collection[str], world_size: int | None) -> str:
 
 def newest_verified(output: Path, *, world_size: int | None = None) -> tuple[Path | None, list[tuple[Path, str]]]:
     """Return the newest checkpoint to go on from, and the newer ones that were passed over with what they lack."""
-    skipped = []
+    skipped: list[tuple[Path, str]] = []
     for folder in reversed(find(output)):
         lacking = problem(folder, world_size=world_size)
         if not lacking:
