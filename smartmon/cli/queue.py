@@ -144,6 +144,7 @@ def run(
         over = Runner(desk.places, plan, say, stopping).run()
     finally:
         stopping.give_back()
+        stopping.close()
     if as_json:
         print_json([each.to_json() for each in over])
     failed = [each.job.name for each in over if each.state is JobState.FAILED]
@@ -222,9 +223,7 @@ def _table(entries: list[Entry]) -> None:
 
 def pause(
     reason: Annotated[str, typer.Option("--reason", help="Why, for `queue list`.")] = "paused",
-    now: Annotated[
-        bool, typer.Option("--now", help="Stop the training under way too.")
-    ] = False,
+    now: Annotated[bool, typer.Option("--now", help="Stop the training under way too.")] = False,
     base_dir: BaseDir = Path(),
     as_json: AsJson = False,
 ) -> None:
@@ -238,8 +237,8 @@ def pause(
 
     desk = Desk(base_dir)
     desk.pause(reason.strip() or "paused", now=now)
-    what = "held; the training under way saves and stops" if now else "held after the training under way"
-    _say(desk, "queue", what, as_json)
+    after = "; the training under way saves and stops" if now else " after the training under way"
+    _say(desk, "queue", f"held{after if desk.book.runner() else ''}", as_json)
 
 
 def resume(base_dir: BaseDir = Path(), as_json: AsJson = False) -> None:

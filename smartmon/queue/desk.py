@@ -144,8 +144,7 @@ class Desk:
                 self.places.active(run).mkdir(exist_ok=True)
                 if not job.run and (self.places.inbox / job.file).exists():
                     move_file(self.places.inbox / job.file, self.places.active(run) / job.file)
-                why = "it was removed from the queue"
-                outcome.close(self.places, Outcome(moved, JobState.REMOVED, why, target, time.time(), {}))
+                outcome.close(self.places, Outcome(moved, JobState.REMOVED, "", target, time.time(), {}))
             except OSError as error:
                 raise SourceError(f"cannot move {name} to {text.clean(target)}: {error.strerror}") from None
             edit(lambda jobs: jobs.drop(name))

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ class Outcome:
             "file": self.job.file,
             "priority": self.job.priority,
             "run": f"runs/{self.job.run}",
-            "started_at": self.job.started_at,
-            "ended_at": self.ended_at,
+            "started_at": _iso(self.job.started_at),
+            "ended_at": _iso(self.ended_at),
             "starts": self.job.starts,
             **self.facts,
             "job": self.job.to_json(),
@@ -84,7 +85,8 @@ def read(folder: Path) -> Outcome | None:
         known = {"name", "state", "reason", "file", "priority", "run", "started_at", "ended_at", "starts", "job"}
         facts = {name: value for name, value in found.items() if name not in known}
         state = JobState(found["state"])
-        return Outcome(job, state, str(found["reason"]), folder, float(found["ended_at"]), facts)
+        ended = datetime.fromisoformat(str(found["ended_at"])).timestamp()
+        return Outcome(job, state, str(found["reason"]), folder, ended, facts)
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -104,6 +106,10 @@ def facts(status: Mapping[str, Any], code: int | None) -> dict[str, Json]:
     said = {name: _finite(status[name]) for name in wanted if status.get(name) is not None}
     step = {"step": said.pop("current_step")} if "current_step" in said else {}
     return {"exit_code": code, **step, **said}
+
+
+def _iso(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at).astimezone().isoformat(timespec="milliseconds")
 
 
 def _finite(value: Json) -> Json:

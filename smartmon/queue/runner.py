@@ -10,6 +10,7 @@ from smartmon import text
 from smartmon.queue import adapter, outcome, recovery, training
 from smartmon.queue.book import Book
 from smartmon.queue.child import Child
+from smartmon.queue.files import stamp
 from smartmon.queue.inbox import Inbox
 from smartmon.queue.jobs import Job, Jobs, JobState, job_name, refused
 from smartmon.queue.log import Log
@@ -158,7 +159,7 @@ class Runner:
         elif verdict.killed:
             verdict, job = self._counted(job, verdict)
         if verdict.state is JobState.INTERRUPTED and job.leaving:
-            verdict = Verdict(JobState.REMOVED, "it was removed from the queue")
+            verdict = Verdict(JobState.REMOVED)
         if verdict.state is not JobState.INTERRUPTED:
             self._close(job, verdict, code)
             return
@@ -218,13 +219,12 @@ class Runner:
             said = f", loss {text.number(loss)}" if isinstance(loss, (int, float)) else ""
             self.say(f"{job.name}: done in {took}{said}; adapter in {self.places.model.name}, log in {where}")
         else:
-            self.say(f"{job.name}: {ended.state.value}: {ended.reason}; log in {where}")
+            why = f": {ended.reason}" if ended.reason else ""
+            self.say(f"{job.name}: {ended.state.value}{why}; log in {where}")
 
 
 def noticed(jobs: Jobs, whole: Sequence[str], inbox: Inbox, now: float) -> Jobs:
     """Return the list with a job for each whole file that has none, and without those whose file has gone."""
-    from smartmon.queue.files import stamp
-
     there = set(inbox.files())
     for job in jobs.jobs:
         if job.run:

@@ -30,6 +30,10 @@ class Stopping:
         signal.set_wakeup_fd(-1)
         for number, before in self._before.items():
             signal.signal(number, before)  # type: ignore[arg-type]
+        self._before.clear()
+
+    def close(self) -> None:
+        """Close the sockets; for who has given the signals back."""
         self._ear.close()
         self._mouth.close()
 
