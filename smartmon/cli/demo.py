@@ -14,19 +14,19 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    folder: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", help="Folder to play in; made anew each time.")
-    ] = Path("demo"),
-    pace: Annotated[float, typer.Option(min=10, max=1000, help="Steps a second of the run.")] = 100.0,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to play in; made anew each time.")] = Path(
+        "demo"
+    ),
+    keep: Annotated[bool, typer.Option("--keep", help="Let the daemon watch on afterwards, until Ctrl-C.")] = False,
 ) -> None:
-    """Watch a scripted run go wrong, in under a minute.
+    """Watch a real training go wrong, in about a minute.
 
-    All on this machine: a small process writes the files of a fine-tune (status, JSON Lines, safetensors checkpoints,
-    rotation); the real daemon watches it, alerts arrive at a local receiver that prints them, and the snapshots that
-    were kept are listed.
+    All on this machine, on the CPU, without a network: a small language model is trained with QLoRA in 4 bits until a
+    wrong learning rate ruins it and NaN ends it. The real daemon watches; its alerts arrive at a local receiver, which
+    prints them; the last good adapter is taken from a snapshot and asked the questions it was trained on.
 
-    Example: smartmon demo --dir /tmp/demo
+    Example: smartmon demo --keep /tmp/demo
     """
-    from smartmon.demo.play import run
+    from smartmon.demo.play import play
 
-    run(folder, pace, lambda line: print(line, flush=True))
+    play(folder, lambda line: print(line, flush=True), keep=keep)

@@ -1,1 +1,1 @@
-"""The demonstration: a run with real trouble in it, the real daemon beside it, and what becomes of it."""
+"""The demonstration: a real training with real trouble in it, the real daemon beside it, and what becomes of both."""

@@ -1,171 +1,134 @@
-"""Plays the demonstration: in one folder, in three processes on this machine, in under a minute."""
+"""Plays the demonstration: a real training, the real daemon beside it, and a receiver for what the daemon has to say.
+
+Each is a process of its own on this machine. The daemon knows no more of the training than any program can read.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from smartmon import text
+from smartmon.demo import ending
+from smartmon.demo.narrator import Narrator
+from smartmon.demo.plan import Plan
 from smartmon.demo.receiver import Receiver
-from smartmon.demo.trainer import CRASH, KEEP
-from smartmon.errors import SmartmonError, UsageError
+from smartmon.demo.stage import Stage
+from smartmon.demo.voices import hear, tell_events, tell_progress
+from smartmon.demo.witness import Witness
+from smartmon.errors import NonFiniteError, SmartmonError, UsageError
 
-MARK = ".smartmon-demo"
-SHOWN = {"run_started", "incident_opened", "incident_resolved", "snapshot_created", "snapshot_skipped", "run_failed"}
-"""Kinds of events that the demonstration prints; `events list` has the rest."""
-WIDTH = 80
-CONFIG = """\
-# Written by `smartmon demo`. A real config can be as short as this.
-[monitor]
-poll_interval = "1s"
-
-[snapshots]
-settle = "500ms"           # this run saves every 2.5 s, so a checkpoint must not need long to count as finished
-
-[[notifiers]]
-name = "receiver"
-url = "{url}"
-"""
+_NEEDED = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "jinja2")
+_START_PATIENCE, _TRAINING_PATIENCE, _ALERTS_PATIENCE = 20.0, 600.0, 30.0
+"""Seconds. The training takes less than a minute on two idle cores."""
 
 
-def run(folder: Path, pace: float, say: Callable[[str], None]) -> None:
+def play(folder: Path, say: Callable[[str], None], *, keep: bool = False, plan: Plan | None = None) -> None:
     """Play the demonstration in `folder` (made anew each time), speaking through `say`.
 
-    Raises UsageError when `folder` holds something that is not an earlier demonstration.
+    With `keep` the daemon goes on watching until Ctrl-C. Raises UsageError when `folder` holds something that is not
+    an earlier demonstration or what trains is not installed, SmartmonError when the training does not end as planned.
     """
-    _make_room(folder)
-    base = folder / "run"
-    base.mkdir()
-    lock = threading.Lock()
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"the demonstration trains for real, and {', '.join(missing)} is not installed; "
+            "try: pip install 'smartmon[train]'"
+        )
+    stage, plan, witness, narrator = Stage(folder), plan or Plan(), Witness(), Narrator(say)
 
-    def tell(who: str, line: str) -> None:
-        with lock:
-            for row in _wrapped(f"{who:>9} | ", line):
-                say(row)
+    def arrived(title: str, body: str) -> None:
+        witness.alert(title)
+        with stage.alerts.open("a", encoding="utf-8") as file:
+            file.write(f"{title}\n{body}\n\n")
+        narrator.alert(title, body, whole=len(witness.titles) == 1)
 
-    def alert(title: str, body: str) -> None:
-        with lock:
-            say("")
-            say(f"    alert # {title}")
-            for line in body.splitlines():
-                # A command is there to be copied: it stays in one line, however long.
-                rows = [f"          # {line}"] if line.startswith("smartmon ") else _wrapped("          # ", line)
-                for row in rows:
-                    say(row)
-            say("")
-
-    with Receiver(alert) as receiver:
-        (folder / "smartmon.toml").write_text(CONFIG.format(url=receiver.url))
-        tell("demo", f"a fine-tune of 4,000 steps in {base}; it keeps {KEEP} checkpoints")
-        daemon = _start("run", folder, base)
-        trainer: subprocess.Popen[bytes] | None = None
-        tail: subprocess.Popen[bytes] | None = None
-        try:
-            _wait_for(base / ".smartmon" / "smartmon.db", daemon)
-            tail = _start("events", folder, base, "tail", "--json", stdout=subprocess.PIPE)
-            teller = threading.Thread(target=_tell_events, args=(tail, tell), daemon=True)
-            teller.start()
-            command = [sys.executable, "-m", "smartmon.demo.trainer", str(base), str(pace)]
-            trainer = subprocess.Popen(command)
-            code = trainer.wait(timeout=CRASH / pace + 60)
-            tell("trainer", f"exits with {code}: the loss was NaN")
-            _wait_until_told(folder, base)
-        finally:
-            _end(trainer)
-            _end(daemon)
-            _end(tail)
-    _epilogue(folder, base, say)
+    with Receiver(arrived) as receiver, _ended_by_signals(), contextlib.closing(stage):
+        stage.configure(receiver.url)
+        _announce(stage, plan, narrator)
+        daemon = stage.start("smartmon", "run", *stage.options)
+        _wait_for(stage.run / ".smartmon" / "smartmon.db", daemon)
+        _train(stage, plan, witness, narrator)
+        _wait_until_told(stage)
+        ending.tell(stage, witness, narrator)
+        if keep:
+            narrator.plain("", "The daemon watches on, for `smartmon watch` and all of these. Ctrl-C ends it.")
+            with contextlib.suppress(KeyboardInterrupt):
+                daemon.wait()
 
 
-def _make_room(folder: Path) -> None:
-    if folder.exists():
-        if not folder.is_dir():
-            raise UsageError(f"{text.clean(folder)} is no folder; name another with --dir")
-        if not (folder / MARK).exists() and any(folder.iterdir()):
-            raise UsageError(f"{text.clean(folder)} is not empty and no earlier demo made it; name another with --dir")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / MARK).touch()
+def _announce(stage: Stage, plan: Plan, narrator: Narrator) -> None:
+    place = text.clean(stage.folder)
+    narrator.tell("demo", f"everything is real, and in {place}/: no network, no GPU, about a minute")
+    narrator.tell("demo", f"the daemon: smartmon run --base-dir {place}/run")
+    narrator.tell(
+        "demo",
+        f"the training: a small language model, QLoRA in 4 bits, {text.count(plan.rows)} questions with answers; "
+        f"it saves every {plan.save} steps and keeps {plan.keep} checkpoints",
+    )
 
 
-def _start(command: str, folder: Path, base: Path, *words: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
-    options = ["--base-dir", str(base), "--config", str(folder / "smartmon.toml")]
-    quiet = subprocess.DEVNULL if command == "run" else None
-    argv = [sys.executable, "-m", "smartmon", command, *words, *options]
-    return subprocess.Popen(argv, stdout=stdout, stderr=quiet, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+def _train(stage: Stage, plan: Plan, witness: Witness, narrator: Narrator) -> None:
+    """Let the training go wrong, and tell of it. Raises SmartmonError when it ended otherwise than by NaN."""
+    tail = stage.start("smartmon", "events", "tail", "--json", *stage.options, listen=True)
+    training = stage.start("smartmon.demo.training", str(stage.folder), listen=True)
+    _in_thread(tell_events, tail, narrator, witness)
+    _in_thread(tell_progress, stage.run / "logs" / "training_log.jsonl", plan, narrator, training)
+    hearing = _in_thread(hear, training, narrator, witness)
+    try:
+        code = training.wait(timeout=_TRAINING_PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise SmartmonError(f"the training did not end; {text.clean(stage.log)} says how far it came") from None
+    hearing.join()
+    narrator.tell("training", f"exits with {code}")
+    if code != NonFiniteError.exit_code:
+        raise SmartmonError(f"the training ended with {code}, not with NaN; {text.clean(stage.log)} says why")
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let `kill` and a closed terminal end the demonstration as Ctrl-C does: with all that it started."""
+
+    def leave(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _in_thread(work: Callable[..., None], *words: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=words, daemon=True)
+    thread.start()
+    return thread
 
 
 def _wait_for(path: Path, daemon: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + _START_PATIENCE
     while not path.exists():
         if daemon.poll() is not None or time.monotonic() > deadline:
-            raise SmartmonError("the daemon did not start; try by hand: smartmon run --base-dir demo/run")
+            raise SmartmonError(
+                f"the daemon did not start; try by hand: smartmon run --base-dir {text.clean(path.parent.parent)}"
+            )
         time.sleep(0.05)
 
 
-def _wrapped(margin: str, line: str) -> list[str]:
-    """Break a line at 80 columns; what goes on keeps the margin's bar and is set in."""
-    bar = margin[-2:].rjust(len(margin))
-    # Names and paths are there to be copied, so they stay whole.
-    rows = textwrap.wrap(line, WIDTH - len(margin) - 2, break_long_words=False, break_on_hyphens=False) or [""]
-    return [margin + rows[0], *(f"{bar}  {row}" for row in rows[1:])]
-
-
-def _tell_events(tail: subprocess.Popen[bytes], tell: Callable[[str, str], None]) -> None:
-    assert tail.stdout is not None
-    for line in tail.stdout:
-        event = json.loads(line)
-        if event["kind"] in SHOWN:
-            step = "" if event["step"] is None else f"step {event['step']:,}: "
-            tell("smartmon", f"{event['kind'].replace('_', ' ')}, {step}{text.clean(event['message'])}")
-
-
-def _wait_until_told(folder: Path, base: Path) -> None:
-    """Wait until every alert has gone out and no snapshot is under way, as far as `status` knows."""
-    options = ["--base-dir", str(base), "--config", str(folder / "smartmon.toml"), "--json"]
-    deadline = time.monotonic() + 15
+def _wait_until_told(stage: Stage) -> None:
+    """Wait until every alert has gone out and no snapshot is under way, as far as `alerts list` knows."""
+    deadline = time.monotonic() + _ALERTS_PATIENCE
     while time.monotonic() < deadline:
-        time.sleep(0.5)
-        argv = [sys.executable, "-m", "smartmon", "alerts", "list", *options]
-        done = subprocess.run(argv, capture_output=True, check=False)
-        rows = json.loads(done.stdout or b"[]")
+        rows = json.loads(stage.ask("alerts", "list", "--json") or "[]")
         if any("crashed" in row["title"] for row in rows) and all(row["state"] in ("sent", "dead") for row in rows):
             return
-
-
-def _end(process: subprocess.Popen[bytes] | None) -> None:
-    if process is None or process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _epilogue(folder: Path, base: Path, say: Callable[[str], None]) -> None:
-    left = sorted((base / "current_model").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    say("")
-    say(f"What the trainer left: {', '.join(path.name for path in left)} (both from after the loss went wrong)")
-    say("What smartmon kept:")
-    say("")
-    options = ["--base-dir", str(base), "--config", str(folder / "smartmon.toml")]
-    done = subprocess.run(
-        [sys.executable, "-m", "smartmon", "snapshots", "list", *options], capture_output=True, text=True, check=False
-    )
-    for line in done.stdout.splitlines():
-        say(line)
-    say("")
-    say("Look further:")
-    for words in ("status", "events list --limit 20", "snapshots verify", "why run --step 2700"):
-        say(f"  smartmon {words} --base-dir {base}")
+        time.sleep(0.3)
