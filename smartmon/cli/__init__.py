@@ -28,12 +28,14 @@ COMMANDS = (
     "why",
     "alerts",
     "train",
+    "control",
     "queue",
     "config",
     "exec",
     "doctor",
     "demo",
     "merge",
+    "sample",
 )
 """The modules of this package that hold a command each; every one has `register(app)`."""
 

@@ -33,6 +33,8 @@ _OF_A_SAMPLE = frozenset(
     | {"seconds", "share", "looks", "skipped"}
 )
 """Numbers of the one sample that a detail file shows, and of the look at it: the next sample has others."""
+_OF_THE_PROCESS = frozenset({"pid", "attempt"})
+"""Numbers that tell which process wrote, and measure nothing."""
 _PLACEHOLDERS = ("loss", "eval_loss", "perplexity", "eval_perplexity")
 _LATE = 600.0
 """Seconds by which a status may tell an earlier moment than the one at which it was seen to be written."""
@@ -91,7 +93,9 @@ class StatusFile:
         return Batch(reached, self._observations(row, report), report, notes)
 
     def _metrics_of(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Leave out what is told of a sample: its accuracy is not the run's."""
+        """Leave out what is told of the process, and of a sample: its accuracy is not the run's."""
+        if not _OF_THE_PROCESS.isdisjoint(record):
+            record = {key: value for key, value in record.items() if key not in _OF_THE_PROCESS}
         if not {"golden", "predicted"} <= record.keys():
             return record
         if own := sorted(_OF_A_SAMPLE & record.keys()):

@@ -18,9 +18,10 @@ from smartmon.trainer.control import Control
 from smartmon.trainer.disk import say
 from smartmon.trainer.experts import Experts
 from smartmon.trainer.looks import Looks, LookSettings
-from smartmon.trainer.meters import Meter, Pace, Totals
+from smartmon.trainer.meters import Meter, Pace, Totals, is_language_model
 from smartmon.trainer.peers import Peers
 from smartmon.trainer.scribe import FINAL
+from smartmon.trainer.values import perplexity
 from smartmon.trainer.wishes import SIGNAL, Wishes
 from smartmon.trainer.writer import StatusWriter
 
@@ -86,6 +87,7 @@ class Course:
         compiled = getattr(args, "torch_compile", False) or not hooked
         self._experts = None if compiled else self._parts("expert usage", lambda: Experts(model), None)
         self._counting = False
+        self._language = model is not None and is_language_model(model)
         self._looks: Looks | None = None
         self._pace = Pace()
         self._first = self._logged = state.global_step
@@ -295,6 +297,8 @@ class Course:
             accuracy = 100 * theirs
         if accuracy is not None:
             row.setdefault("eval_accuracy_percent", accuracy)
+        if self._language and (held_out := perplexity(row.get("eval_loss"))) is not None:
+            row.setdefault("eval_perplexity", held_out)
         if state.global_step == 0:
             row["note"] = "before training"
         self._latest["eval_loss"] = row.get("eval_loss")

@@ -90,9 +90,8 @@ class Events:
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Any) -> None:
         """Show which checkpoint was there last: this one is not written yet."""
-        saver = trainer.checkpoint_callback
-        if self._writer is not None and saver is not None and getattr(saver, "last_model_path", ""):
-            self._writer.update(last_checkpoint=str(saver.last_model_path))
+        if self._writer is not None and (path := _last_checkpoint(trainer)):
+            self._writer.update(**path)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Tell what ended the training."""
@@ -146,24 +145,23 @@ class Events:
     def _row(self, trainer: Any, step: int, outputs: Any) -> None:
         values = {name: _number(value) for name, value in trainer.callback_metrics.items()}
         row: dict[str, Any] = {k: v for k, v in values.items() if v is not None and not k.startswith(_HELD_OUT)}
-        if not any(name in row for name in _LOSSES):
-            loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-            row |= {"loss": value} if (value := _number(loss)) is not None else {}
+        given = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        loss = next((row.pop(name) for name in _LOSSES if name in row), _number(given))
+        row |= {"loss": loss} if loss is not None else {}
         rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
         row |= {"learning_rate": float(rates[0])} if rates else {}
         row["epoch"] = trainer.current_epoch
         pace = self._pace.row(step, time.monotonic())
         row |= {"steps_per_sec": round(pace, 4)} if pace else {}
-        loss = next((row[name] for name in _LOSSES if name in row), 0.0)
-        bad = isinstance(loss, float) and not math.isfinite(loss)
-        self._tell_bad(trainer, step, loss, bad=bad)
+        self._guard(trainer, step, 0.0 if loss is None else loss)
         if self._writer is not None:
             if self._metrics is not None:
                 nothing: Mapping[str, Any] = {}
                 row |= self._parts("your metrics", self._metrics, nothing)
             self._writer.write(step, **row)
 
-    def _tell_bad(self, trainer: Any, step: int, loss: float, *, bad: bool) -> None:
+    def _guard(self, trainer: Any, step: int, loss: float) -> None:
+        bad = not math.isfinite(loss)
         if bad and not self._bad and self._writer is not None:
             self._writer.error(f"the loss is {loss} at step {step}", step=step, kind="NaNLoss")
         if bad and self._stop_on_nonfinite:

@@ -163,11 +163,20 @@ class Meter:
         sums.add(matches=(said == wanted).sum(), targets=(wanted != -100).sum())
 
 
+def is_language_model(model: Any) -> bool:
+    """Whether the model's loss is that of the next word, or a hidden one: then e to its power means something."""
+    return bool(re.search("LM|ConditionalGeneration", type(_inner(model)).__name__))
+
+
 def in_place(model: Any) -> bool:
     """Whether the model's output at a place is about that place: it then compares with labels as they stand."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = _inner(model)
     config = getattr(inner, "config", None)
     return bool(getattr(config, "is_encoder_decoder", False) or _IN_PLACE.search(type(inner).__name__))
+
+
+def _inner(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _undisturbed(hook: Any) -> Any:

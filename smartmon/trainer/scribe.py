@@ -16,7 +16,7 @@ from typing import Any
 
 from smartmon.trainer.disk import Disk, say
 from smartmon.trainer.meters import Pace
-from smartmon.trainer.values import finite, line, perplexity, settle
+from smartmon.trainer.values import finite, line, settle
 
 FINAL = frozenset({"completed", "stopped", "crashed", "error"})
 STATUS = "status/training_status.json"
@@ -130,8 +130,7 @@ class Scribe:
         values = {key: settle(value) for key, value in metrics.items()}
         loss = values.pop("loss", None)
         loss = values.pop("eval_loss", loss)
-        row = {"step": step, "eval_loss": loss, "eval_perplexity": values.pop("eval_perplexity", perplexity(loss))}
-        row = {key: value for key, value in row.items() if value is not None} | values
+        row = {"step": step} | ({"eval_loss": loss} if loss is not None else {}) | values
         self._disk.add("logs/eval_log.jsonl", line({**row, "timestamp": round(at, 3)}))
         told = {key: value for key, value in row.items() if key.startswith("eval_")}
         if "eval_loss" in told:
