@@ -13,9 +13,9 @@ Span = tuple[int, int]
 
 PLAIN = (
     "{% for message in messages %}{% if message['role'] == 'assistant' %}### Assistant:\n"
-    "{% generation %}{{ message['content'] }}{{ eos_token }}{% endgeneration %}\n\n"
-    "{% elif message['role'] == 'system' %}{{ message['content'] }}\n\n"
-    "{% else %}### {{ message['role'] | capitalize }}:\n{{ message['content'] }}\n\n{% endif %}{% endfor %}"
+    "{% generation %}{{ message['content'] }}{{ eos_token }}{% endgeneration %}"
+    "{% elif message['role'] == 'system' %}{{ message['content'] }}"
+    "{% else %}### {{ message['role'] | capitalize }}:\n{{ message['content'] }}{% endif %}{{ '\n\n' }}{% endfor %}"
     "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
 )
 """For a model without a template. Its marks are plain words: those of ChatML would be new tokens, untrained in a frozen

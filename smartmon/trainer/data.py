@@ -127,11 +127,12 @@ def split(rows: Table, fraction: float, seed: int) -> tuple[Table, Table]:
         return rows, rows.select([])
     wanted = max(1, round(fraction * len(rows)))
     chosen: set[int] = set()
-    for _digest, places in sorted(groups.items())[:-1]:
+    drawn = [places for _digest, places in sorted(groups.items())]
+    for places in drawn[:-1]:
         if len(chosen) + len(places) <= wanted:
             chosen.update(places)
     if not chosen:
-        chosen.update(sorted(groups.values(), key=len)[0])
+        chosen.update(sorted(drawn, key=len)[0])
     return rows.select(place for place in range(len(rows)) if place not in chosen), rows.select(sorted(chosen))
 
 

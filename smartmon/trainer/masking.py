@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -138,8 +138,11 @@ def _by_offsets(row: Marked, encoding: Any) -> list[Span]:
 
 def _first(row: Marked, encoding: Any, char: int) -> int:
     """The first token that holds this character, or the next that any token holds: blanks may belong to none."""
-    found: Iterable[int | None] = (encoding.char_to_token(at) for at in range(char, len(row.text)))
-    return next((token for token in found if token is not None), len(encoding.ids))
+    for at in range(char, len(row.text)):
+        token: int | None = encoding.char_to_token(at)
+        if token is not None:
+            return token
+    return len(encoding)
 
 
 def _last(row: Marked, encoding: Any, char: int) -> int:
@@ -148,4 +151,4 @@ def _last(row: Marked, encoding: Any, char: int) -> int:
     Looked for from behind, since one character may be several tokens.
     """
     token = _first(row, encoding, char)
-    return token + 1 if token < len(encoding.ids) and encoding.token_to_chars(token)[0] < char else token
+    return token + 1 if token < len(encoding) and encoding.token_to_chars(token)[0] < char else token

@@ -94,16 +94,11 @@ def decide(
         return False, "rows are padded, as asked"
     share = padding_share(rows.lengths(), batch_size, seed)
     if choice == "auto" and share < LEAST_WASTE:
-        return (
-            False,
-            f"rows are padded: {100 * share:.0f} % of a batch of {count(batch_size)} would be padding",
-        )
+        return False, f"rows are padded: only {100 * share:.0f} % of a batch of {count(batch_size)} is padding"
     safe, reason = packing_isolates(model)
     if not safe and choice == "on":
         raise UsageError(f"rows cannot be packed for this model: {reason}; leave packing to auto, or off")
     if not safe:
         return False, f"rows are padded: packed, {reason}"
-    return (
-        True,
-        f"rows are packed: {100 * share:.0f} % of a padded batch of {count(batch_size)} would be padding; {reason}",
-    )
+    would = f"{100 * share:.0f} % of a padded batch of {count(batch_size)} would be padding"
+    return True, f"rows are packed: {would}; {reason}"
