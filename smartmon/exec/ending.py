@@ -68,11 +68,11 @@ def _cause(number: int, code: int, lines: tuple[str, ...], kills: str) -> tuple[
     """Return the type and the message of an error."""
     printed = f"; it last printed: {lines[-1]}" if lines else ""
     if number:
-        name = signal_name(number)
+        name, what = signal_name(number), signal.strsignal(number) or "killed"
         if kills:
             return "OOM", f"killed by {name}; {kills}{printed}"
-        whom = " (somebody, a job scheduler or the system did)" if number == signal.SIGKILL else ""
-        return name, f"killed by {name}{whom}{printed}"
+        by = " by somebody, a job scheduler or the system" if number == signal.SIGKILL else ""
+        return name, f"{what}{by}{printed}"
     if kills:
         return "OOM", f"exit code {code}; {kills}{printed}"
     if (found := raised(lines)) is not None:

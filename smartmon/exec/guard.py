@@ -103,7 +103,7 @@ class Guard:
             self.leave()
             return
         begun, told = time.monotonic(), False
-        while not gave_up() and self._watching():
+        while not gave_up() and self._there():
             waited, left = time.monotonic() - begun, self._left(run)
             if not left or waited > (COPIED_WITHIN if left == "copying" else SEEN_WITHIN):
                 break
@@ -181,20 +181,22 @@ class Guard:
         except (StoreError, OSError):
             return "end"
 
+    def _there(self) -> bool:
+        """Whether a daemon watches, or is about to."""
+        return bool(self._watching()) or (self._daemon is not None and self._daemon.poll() is None)
+
     def _end(self) -> None:
         pid = self._watching()
-        if pid <= 0 or pid != self._started_by_exec():
+        if self._daemon is not None and self._daemon.poll() is None:
+            self._daemon.terminate()
+        elif pid > 0 and pid == self._started_by_exec():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
+        else:
             return
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _HANDED_OVER
-        while self._watching() and time.monotonic() < deadline:
-            if self._daemon is not None:
-                self._daemon.poll()
+        while self._there() and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY / 4)
-        if self._daemon is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._daemon.wait(timeout=1)
 
 
 def _pid(data: bytes) -> int:

@@ -96,8 +96,8 @@ class Run:
         name = text.clean(self._folder.path.name)
         if end.exit_code or crashed:
             self._say(f"{name} {end.told}; its output is in {_short(str(self._folder.log))}")
-            if end.state == "crashed" and end.signal:
-                self._say(end.error_message)
+            if end.error_type == "OOM":
+                self._say(f"out of memory: {end.error_message}")
         left = started.left_behind()
         if left:
             pids = ", ".join(map(str, left[:5])) + (", ..." if len(left) > 5 else "")
