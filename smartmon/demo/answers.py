@@ -1,6 +1,6 @@
-"""Asks adapters the same questions: `python -m smartmon.demo.answers MODEL ADAPTER...` answers with one JSON document.
+"""Asks adapters the same questions, as `smartmon sample` would, in one process: loading PyTorch takes the longest.
 
-It loads each as `smartmon sample` does: the base model in 4 bits, the adapter on it, the likeliest token each time.
+Run: `python -m smartmon.demo.answers ADAPTER...` prints a JSON list, of each adapter its answers.
 """
 
 from __future__ import annotations
@@ -10,24 +10,19 @@ import sys
 from pathlib import Path
 
 from smartmon.demo.plan import QUESTIONS
-from smartmon.trainer import decoding, model
-from smartmon.trainer.settings import TrainSettings
+from smartmon.trainer import decoding, sample
+from smartmon.trainer.finding import find
 
 
-def answers(base: str, adapter: Path, *, most: int = 24) -> list[str]:
-    """Return what the model says with `adapter` on it, question by question, in at most so many tokens each."""
-    loaded = model.load(TrainSettings(dataset=Path(), model=base, threads=1), adapter=adapter, training=False)
-    stops = decoding.stop_ids(loaded.model, loaded.tokenizer)
+def answers(adapter: Path, *, most: int = 24) -> list[str]:
+    """Return what the model says with an adapter on it, question by question, in at most so many tokens each."""
+    speaker = sample.load(find(adapter), threads=1)
     found = []
     for question in QUESTIONS:
-        prompt = loaded.tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-        told = decoding.tokens(loaded.model, prompt, most=most, stops=stops, choose=decoding.greedy)
-        found.append(str(loaded.tokenizer.decode(list(told), skip_special_tokens=True)))
+        asked = sample.Question(messages=({"role": "user", "content": question},))
+        found.append("".join(speaker.answer(asked, sample.Answer(), most=most, choose=decoding.greedy)))
     return found
 
 
 if __name__ == "__main__":
-    base, *adapters = sys.argv[1:]
-    print(json.dumps([answers(base, Path(adapter)) for adapter in adapters]))
+    print(json.dumps([answers(Path(adapter)) for adapter in sys.argv[1:]]))

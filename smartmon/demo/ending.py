@@ -34,11 +34,7 @@ def tell(stage: Stage, witness: Witness, narrator: Narrator) -> None:
     base, question = text.clean(stage.run), next(iter(QUESTIONS))
     for words in ("status", "events list", f"why run --step {begun + 1}", "snapshots verify --full"):
         narrator.plain(f"  smartmon {words} --base-dir {base}")
-    narrator.plain(
-        f"  smartmon sample --adapter {text.clean(good)} --model {text.clean(stage.folder)}/model \\",
-        f'      --prompt "{question}"',
-        f"  less {text.clean(stage.alerts)}",
-    )
+    narrator.plain(f'  smartmon sample {text.clean(good)} --prompt "{question}"', f"  less {text.clean(stage.alerts)}")
 
 
 def _tell_troubles(witness: Witness, narrator: Narrator) -> None:
@@ -100,7 +96,7 @@ def _restore(stage: Stage, chosen: dict[str, Any], narrator: Narrator) -> Path:
 
 def _tell_answers(stage: Stage, adapters: list[Path], narrator: Narrator) -> None:
     """Ask the adapters, the restored one last."""
-    process = stage.start("smartmon.demo.answers", str(stage.folder / "model"), *map(str, adapters), listen=True)
+    process = stage.start("smartmon.demo.answers", *map(str, adapters), listen=True)
     said = process.communicate()[0]
     if process.returncode:
         raise SmartmonError(f"the adapters could not be asked; {text.clean(stage.log)} says why")

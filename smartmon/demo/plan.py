@@ -32,7 +32,7 @@ class Plan:
     """The first step with a hundred times the learning rate."""
     too_fast_steps: int = 3
     """One alone would heal slowly; three leave nothing to heal."""
-    poisoned: int = 230
+    poisoned: int = 206
     """The step whose batch has NaN for its loss."""
 
     @property
