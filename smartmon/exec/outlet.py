@@ -43,6 +43,8 @@ class Outlet:
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._closed = False
+        self._busy = False
+        """Whether the thread has bytes in its hands."""
         self._change = threading.Condition()
         self.moved = time.monotonic()
         """When bytes were handed on last, or the queue was empty."""
@@ -57,7 +59,7 @@ class Outlet:
         """Queue bytes; nothing is refused, so ask `full` first."""
         with self._change:
             if self.error is None and not self._closed:
-                if not self._queue:
+                if not self._busy:
                     self.moved = time.monotonic()
                 self._queue.append(data)
                 self._queued += len(data)
@@ -68,7 +70,7 @@ class Outlet:
         with self._change:
             if self._queued < self._room:
                 return False
-            if self._lossy and time.monotonic() - self.moved > STUCK:
+            if self._lossy and self.stuck:
                 self.dropped += self._queued
                 self._queue.clear()
                 self._queued = 0
@@ -77,7 +79,7 @@ class Outlet:
     @property
     def stuck(self) -> bool:
         """Whether bytes wait and none was taken for 5 seconds."""
-        return self._queued > 0 and time.monotonic() - self.moved > STUCK
+        return self._busy and time.monotonic() - self.moved > STUCK
 
     def close(self) -> None:
         """Say that nothing more will come; what waits is still handed on."""
@@ -104,10 +106,12 @@ class Outlet:
 
     def _take(self) -> bytes | None:
         with self._change:
+            self._busy = False
             while not self._queue:
                 if self._closed:
                     return None
                 self._change.wait()
+            self._busy = True
             taken = [self._queue.popleft()]
             size = len(taken[0])
             while self._queue and size + len(self._queue[0]) <= _BATCH:
