@@ -47,6 +47,9 @@ def train(
         bool,
         _of("--test", f"Quick run into <base-dir>/{TEST_OUTPUT}: 5 steps, each logged, a look every 2, one save."),
     ] = False,
+    plan: Annotated[
+        bool, _of("--plan", "Print what memory, steps and disk it would take, and exit; trains nothing.")
+    ] = False,
     resume: Annotated[
         str | None,
         _of(
@@ -157,8 +160,11 @@ def train(
 
     Example: smartmon train --dataset data.jsonl --model model --epochs 1
     """
-    given = {key: value for key, value in locals().items() if key not in ("config", "test", "as_json")}
+    given = {key: value for key, value in locals().items() if key not in ("config", "test", "plan", "as_json")}
     given = {key: value for key, value in given.items() if value not in (None, [])}
+    if plan:
+        _plan(given, config, test=test, as_json=as_json)
+        return
     from smartmon.trainer.signals import Signals
 
     # Before anything slow: a signal while the packages are loaded must end it as cleanly as one later.
@@ -168,6 +174,24 @@ def train(
         _run(given, config, signals, test=test, as_json=as_json)
     finally:
         signals.give_back()
+
+
+def _plan(given: dict[str, Any], config: Path | None, *, test: bool, as_json: bool) -> None:
+    """Print the plan, once under torchrun too."""
+    from smartmon.cli.output import print_json
+    from smartmon.cli.train_settings import packages, settings_of
+
+    settings = settings_of(given, config, below=TEST if test else {})
+    with packages():
+        from smartmon.trainer.plan import plan
+
+        planned = plan(settings)
+    if not _first():
+        return
+    if as_json:
+        print_json(planned.to_json())
+    else:
+        typer.echo("\n".join(planned.lines()))
 
 
 def _run(given: dict[str, Any], config: Path | None, signals: Any, *, test: bool, as_json: bool) -> None:
