@@ -40,6 +40,7 @@ class _Look:
     golden: tuple[int, ...]
     record: dict[str, Any]
     begun: float
+    golden_text: list[str] = field(default_factory=list)
     predicted: list[int] = field(default_factory=list)
     ended: str = ""
     """Why the answer ended: `end` as the model wanted, `length`, `time` or `error`; nothing while it comes."""
@@ -81,7 +82,8 @@ class DetailCollector:
     def due(self, step: int, *, evaluated: bool = False) -> bool:
         """Return whether to look now: each `every` steps and after an evaluation, while the share of time allows.
 
-        Call it at each step. The first look is always allowed; one that took long is waited off.
+        Call it at each step. The time of one long look (`limit`) is free, so that short trainings are looked at too;
+        past that, what looks took is waited off.
         """
         now = self._clock()
         if self._begun is None:
@@ -92,7 +94,7 @@ class DetailCollector:
             return False
         if not evaluated and step // self._every <= before // self._every:
             return False
-        if self.seconds > self._share * (now - self._begun):
+        if self.seconds > self._limit + self._share * (now - self._begun):
             self.skipped += 1
             return False
         return True
@@ -154,11 +156,12 @@ class DetailCollector:
         return _Look(sample, sample.golden_ids, record, begun)
 
     def _ask(self, model: Any, look: _Look) -> None:
+        look.record["prompt"] = self._prompt(look.sample)
         if decoding.is_sharded(model):
             raise RuntimeError("the model is sharded over the GPUs, and one process alone cannot ask it")
-        look.record["prompt"] = self._prompt(look.sample)
         stops = decoding.stop_ids(model, self._tokenizer)
         look.golden, closed = _until(look.sample.golden_ids, stops)
+        look.golden_text = decoding.pieces(self._tokenizer, look.golden)
         with _undisturbed(model):
             # Without an end of its own an answer goes as far as the golden one; with one, it may ramble a little.
             most = min(self._most, 2 * len(look.golden) + 8 if closed else len(look.golden))
@@ -192,8 +195,8 @@ class DetailCollector:
         golden, predicted = (
             str(self._tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in (look.golden, look.predicted)
         )
-        texts = (decoding.pieces(self._tokenizer, ids) for ids in (look.golden, look.predicted))
         ended = look.ended == "end"
+        texts = look.golden_text, decoding.pieces(self._tokenizer, look.predicted)
         said = compare(look.golden, look.predicted, *texts, ended=ended)
         same = exact(golden, predicted, ended=ended) if look.ended else None
         return {"golden": golden, "predicted": predicted, **said, "exact": same, "ended": look.ended or None}

@@ -228,15 +228,15 @@ def test_a_resumed_training_looks_at_the_same_steps(samples: list[Sample], publi
 
 def test_looks_that_took_their_share_are_waited_off(samples: list[Sample], published: Published) -> None:
     clock = Clock()
-    looker = DetailCollector(None, samples, published, every=1, share=0.1, clock=clock)
+    looker = DetailCollector(None, samples, published, every=1, limit=3, share=0.1, clock=clock)
     looks = []
     for step in range(1, 101):
         clock.now += 1
         if looker.due(step):
             looks.append(step)
             looker.seconds += 2  # as a look would
-    assert looks[:2] == [1, 21]
-    assert looker.seconds <= 0.1 * clock.now
+    assert looks[:4] == [1, 2, 11, 31]
+    assert looker.seconds <= 3 + 0.1 * clock.now + 2  # and the look that passes the bound
     assert looker.skipped == 100 - len(looks)
 
 
