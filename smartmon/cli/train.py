@@ -10,9 +10,7 @@ import typer
 from smartmon.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from smartmon.trainer.outcome import Outcome
-    from smartmon.trainer.progress import Console
-    from smartmon.trainer.settings import TrainSettings
+    from smartmon.trainer.signals import Signals
 
 TEST = {"max_steps": 5, "logging_steps": 1, "detail_steps": 2, "save_steps": 5, "eval_steps": 5, "resume": "none"}
 """What `--test` sets where the command line does not."""
@@ -165,15 +163,22 @@ def train(
     if plan:
         _plan(given, config, test=test, as_json=as_json)
         return
-    from smartmon.trainer.signals import Signals
+    from smartmon.trainer.signals import Interrupted, Signals
 
     # Before anything slow: a signal while the packages are loaded must end it as cleanly as one later.
     signals = Signals()
     signals.take()
     try:
-        _run(given, config, signals, test=test, as_json=as_json)
+        outcome = _run(given, config, signals, test=test, as_json=as_json)
+    except Interrupted:
+        typer.echo("stopped before the first step; there was nothing to save", err=as_json)
+        outcome = {"state": "stopped", "reason": "signal", "step": 0}
     finally:
         signals.give_back()
+    if as_json and _first():
+        from smartmon.cli.output import print_json
+
+        print_json(outcome)
 
 
 def _plan(given: dict[str, Any], config: Path | None, *, test: bool, as_json: bool) -> None:
@@ -194,43 +199,29 @@ def _plan(given: dict[str, Any], config: Path | None, *, test: bool, as_json: bo
         typer.echo("\n".join(planned.lines()))
 
 
-def _run(given: dict[str, Any], config: Path | None, signals: Any, *, test: bool, as_json: bool) -> None:
+def _run(given: dict[str, Any], config: Path | None, signals: Signals, *, test: bool, as_json: bool) -> dict[str, Any]:
+    """Train, and return how it ended. In processes other than the first, what the first says is not said again."""
     import sys
 
-    from smartmon.cli.output import print_json
-    from smartmon.cli.train_settings import settings_of
-    from smartmon.trainer.progress import Console
-    from smartmon.trainer.signals import Interrupted
-
-    console = Console(sys.stderr if as_json else sys.stdout)
-    try:
-        settings = settings_of(given, config, below=TEST if test else {})
-        if test and "output_dir" not in given:
-            settings = settings.model_copy(update={"output_dir": settings.base_dir / TEST_OUTPUT})
-        outcome = _trained(settings, console, signals)
-    except Interrupted:
-        console.close()
-        console.say("stopped before the first step; there was nothing to save")
-        outcome = None
-    if as_json and _first():
-        print_json(outcome.to_json() if outcome is not None else {"state": "stopped", "reason": "signal", "step": 0})
-
-
-def _trained(settings: TrainSettings, console: Console, signals: Any) -> Outcome:
-    """Train. In processes other than the first, what the first says too is not said again."""
-    from smartmon.cli.train_settings import packages
+    from smartmon.cli.train_settings import packages, settings_of
     from smartmon.errors import SmartmonError, TrainingError
+    from smartmon.trainer.progress import Console
 
+    settings = settings_of(given, config, below=TEST if test else {})
+    if test and "output_dir" not in given:
+        settings = settings.model_copy(update={"output_dir": settings.base_dir / TEST_OUTPUT})
+    console = Console(sys.stderr if as_json else sys.stdout)
     try:
         with packages():
             from smartmon.trainer.run import train as run
 
-            return run(settings, say=console, signals=signals)
+            return run(settings, say=console, signals=signals).to_json()
     except SmartmonError as error:
-        console.close()
         if not _first() and type(error) is not TrainingError:
             raise typer.Exit(error.exit_code) from None
         raise
+    finally:
+        console.close()
 
 
 def _first() -> bool:

@@ -80,7 +80,8 @@ class Attempt:
             self._keeper.last, self._trainer.state.global_step = checkpoint, self._total
             return
         self._trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        if self._guard.tripped or self._watch.stopped == "nonfinite":
+        tripped = self._guard.tripped or self._watch.stopped == "nonfinite"
+        if tripped and self._settings.on_nonfinite == "stop":
             raise NonFiniteError(self._nonfinite())
 
     def outcome(self, resumed_from: int, seconds: float) -> Outcome:
@@ -106,10 +107,10 @@ class Attempt:
     def _nonfinite(self) -> str:
         settings = self._settings
         at = self._guard.tripped or self._trainer.state.global_step
-        what = "the weights are" if self._guard.tripped else "the loss is"
+        what = "the weights are no longer numbers" if self._guard.tripped else "the loss is no longer a number"
         kept = [folder.name for folder in checkpoints.find(settings.output) if not checkpoints.problem(folder)]
         good = f"kept: {', '.join(kept)}, all from before" if kept else "no checkpoint had been saved before"
         return (
-            f"stopped at step {text.count(at)}: {what} no longer a number; {good}; try a lower --learning-rate "
+            f"stopped at step {text.count(at)}: {what}; {good}; try a lower --learning-rate "
             f"(it was {settings.learning_rate:g}), or look at the rows; --on-nonfinite continue trains on regardless"
         )

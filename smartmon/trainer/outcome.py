@@ -52,6 +52,8 @@ class Outcome:
                 f"the best checkpoint is checkpoint-{self.best_step}, with an eval loss of "
                 f"{text.number(self.best_eval_loss)}"
             )
+        if self.checkpoint is not None and self.checkpoint.name != f"checkpoint-{self.step}":
+            told.append(f"the adapter is that of {self.checkpoint.name}: what came after it could not be saved")
         if self.adapter is not None:
             told.append(f"adapter     {text.clean(self.adapter)}")
         if self.state == "stopped":

@@ -96,7 +96,7 @@ def changes(before: Mapping[str, Any], settings: TrainSettings, data: str, world
     if before.get("dataset_sha256") not in (None, data):
         found.insert(0, "the dataset is another: its rows come in another order")
     if before.get("world_size") not in (None, world_size):
-        found.append(f"{before['world_size']} processes became {world_size}: rows are dealt out anew")
+        found.append(f"processes were {before['world_size']}, now {world_size}: rows are dealt out anew")
     return found
 
 
