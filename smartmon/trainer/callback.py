@@ -39,6 +39,7 @@ class Events:
         detail_limit: float = 10.0,
         detail_share: float = 0.05,
         samples: Sequence[Any] | None = None,
+        expert_steps: int = 100,
         control: bool = True,
         stop_on_nonfinite: bool = False,
         announce: Announce | None = None,
@@ -51,6 +52,7 @@ class Events:
           `step`, `logs`, `state` and `model` that it has parameters for.
         - `detail_steps`, `detail_tokens`, `detail_limit` (seconds), `detail_share` (of the time): looks at what the
           model answers, to `samples` or else to rows of the evaluation dataset; 0 steps never looks.
+        - `expert_steps`: steps between two counts of which experts a mixture of experts uses; 0 never counts.
         - `control`: obey `<base_dir>/.control`.
         - `stop_on_nonfinite`: stop when the loss is NaN, before a checkpoint is made of it.
         - `announce(folder, step)`: called on the first process once a checkpoint is there; what it returns goes into
@@ -59,7 +61,7 @@ class Events:
         """
         self._base_dir, self._given, self._own = base_dir, writer, writer
         looks = LookSettings(detail_steps, detail_tokens, detail_limit, detail_share, samples)
-        self._options = Options(metrics, announce, looks, control, stop_on_nonfinite)
+        self._options = Options(metrics, announce, looks, control, stop_on_nonfinite, expert_steps)
         self._parts = Parts()
         self._early: list[str] = []
         self._course: Course | None = None
@@ -80,7 +82,7 @@ class Events:
         if self._course is None:
             self._early.append(word)
         else:
-            self._course.wishes.ask(word)
+            self._course.request(word)
 
     def guard(self, trainer: Any) -> None:
         """See exceptions leave `trainer.train`, also those that a script or a notebook catches.
@@ -201,7 +203,7 @@ class Events:
         course.rows = lambda: _rows(self._trainer(), given)
         early, self._early = self._early, []
         for word in early:
-            course.wishes.ask(word)
+            course.request(word)
         self._course = course
 
     def _open(self, args: Any) -> StatusWriter:

@@ -19,18 +19,17 @@ from smartmon.trainer.disk import say
 from smartmon.trainer.experts import Experts
 from smartmon.trainer.looks import Looks, LookSettings
 from smartmon.trainer.meters import Meter, Pace, Totals, is_language_model
+from smartmon.trainer.obedience import Obedience
 from smartmon.trainer.peers import Peers
 from smartmon.trainer.scribe import FINAL
 from smartmon.trainer.values import perplexity
-from smartmon.trainer.wishes import SIGNAL, Wishes
+from smartmon.trainer.wishes import Wishes
 from smartmon.trainer.writer import StatusWriter
 
 Metrics = Callable[..., Mapping[str, Any]]
 Announce = Callable[[Path, int], Mapping[str, Any] | None]
 T = TypeVar("T")
 
-_HELD = 0.2
-"""Seconds between two looks at what is wished for during a pause."""
 _SAMPLED = 20
 """Steps between two whose tokens are compared, where it is not known which will be logged."""
 _MIB = 1024 * 1024
@@ -45,6 +44,7 @@ class Options:
     looks: LookSettings = field(default_factory=LookSettings)
     control: bool = True
     stop_on_nonfinite: bool = False
+    expert_steps: int = 100
 
 
 class Parts:
@@ -75,17 +75,19 @@ class Course:
     def __init__(self, options: Options, args: Any, state: Any, model: Any, writer: StatusWriter | None) -> None:
         """`writer` is None in every process but the first."""
         self.options, self.writer = options, writer
-        self.stopped = ""
+        self._nonfinite = False
         self.rows: Callable[[], Any] = lambda: None
         """Returns the dataset that samples are taken from, or None as long as it is not known."""
         self._parts, self._peers = Parts(), Peers()
         control = Control(writer.base_dir) if writer is not None and options.control else None
-        self.wishes = Wishes(self._peers, control)
+        self._obedience = Obedience(Wishes(self._peers, control), writer)
         # Several devices in one process run the model in threads, whose sums would be mixed up.
         hooked = model is not None and getattr(args, "n_gpu", 1) <= 1
         self._meter = self._parts("token accuracy", lambda: Meter(model), None) if hooked else None
         compiled = getattr(args, "torch_compile", False) or not hooked
-        self._experts = None if compiled else self._parts("expert usage", lambda: Experts(model), None)
+        self._experts = (
+            None if compiled else self._parts("expert usage", lambda: Experts(model, options.expert_steps), None)
+        )
         self._counting = False
         self._language = model is not None and is_language_model(model)
         self._looks: Looks | None = None
@@ -96,16 +98,25 @@ class Course:
         self._aside = 0.0
         """Seconds since the last row that went into evaluations, checkpoints, looks and pauses."""
         self._pace.row(state.global_step, now)
-        self._evaluating = self._evaluated = self._held = self._bad = False
+        self._evaluating = self._evaluated = self._bad = False
         self._eval_logs: dict[str, Any] = {}
         self._latest: dict[str, Any] = {}
         if writer is not None:
             writer.reached(state.global_step)
         if writer is not None and control is not None:
-            writer.beside(self.wishes.look)
+            writer.beside(self._obedience.wishes.look)
             if control.ignored:
-                self._acknowledge(control.ignored, "", "ignored: it was there before this training began")
+                self._obedience.acknowledge(control.ignored, "", "ignored: it was there before this training began")
                 say(f"{control.path} says {control.ignored!r} from before this training; it is ignored")
+
+    @property
+    def stopped(self) -> str:
+        """Why the training was stopped here: `control`, `signal`, `nonfinite`, or nothing."""
+        return "nonfinite" if self._nonfinite else self._obedience.stopped
+
+    def request(self, word: str) -> None:
+        """Wish for something; see `Wishes.ask`."""
+        self._obedience.wishes.ask(word)
 
     def ask(self, tokenizer: Any) -> None:
         """Get ready for looks at what the model answers."""
@@ -132,9 +143,8 @@ class Course:
         if self._counting and self._experts is not None:
             self._counting = False
             self._tell_experts(state, self._experts)
-        wished = self.wishes.step()
-        if wished or self.wishes.refused:
-            self._obey(wished, state, control)
+        self._obedience.after_step(state, control)
+        self._pass_pause()
         if control.should_save and (self.options.stop_on_nonfinite or self.stopped) and self._poisoned(model):
             self._stop_nonfinite(state, control, "there are NaN or infinite values in the weights")
 
@@ -251,15 +261,15 @@ class Course:
         self._bad = bool(bad)
 
     def _stop_nonfinite(self, state: Any, control: Any, what: str) -> None:
-        if self.stopped != "nonfinite" and self.writer is not None:
+        if not self._nonfinite and self.writer is not None:
             text = f"{what} at step {state.global_step}; stopped before anything of it is saved"
             self.writer.error(text, step=state.global_step, epoch=state.epoch, kind="NaNLoss")
-        self.stopped = "nonfinite"
+        self._nonfinite = True
         self.still_stopped(control)
 
     def still_stopped(self, control: Any) -> None:
         """Keep later events from saving what is not worth it."""
-        if self.stopped == "nonfinite":
+        if self._nonfinite:
             control.should_training_stop = True
             control.should_save = control.should_evaluate = False
 
@@ -322,92 +332,38 @@ class Course:
             if facts:
                 self.writer.update(**facts)
         self._pass_aside()
-        if self._held:
-            self._hold(state, control)
+        self._obedience.after_save(state, control)
+        self._pass_pause()
 
     def _announced(self, folder: Path, step: int) -> Mapping[str, Any] | None:
         if self.options.announce is not None:
             return self.options.announce(folder, step)
         return {"last_checkpoint": str(folder)} if folder.is_dir() else None
 
+    def _pass_pause(self) -> None:
+        """Leave the seconds of a pause out of every speed."""
+        if seconds := self._obedience.seconds:
+            self._obedience.seconds = 0.0
+            self._aside += seconds
+            self._pace.aside(seconds)
+            self._mark = time.monotonic()
+
     def _pass_aside(self) -> None:
         now = time.monotonic()
         self._aside += now - self._mark
         self._mark = now
 
-    # --- What is wished for ---
-
-    def _obey(self, wished: frozenset[str], state: Any, control: Any) -> None:
-        step = state.global_step
-        while self.wishes.refused:
-            wish = self.wishes.refused.popleft()
-            self._acknowledge(wish.word, wish.id, "unknown: it is none of pause, resume, stop and checkpoint")
-        if "resume" in wished and "pause" not in wished:
-            self._answer("resume", f"nothing to resume: it is training, at step {step}")
-        if "checkpoint" in wished:
-            control.should_save = True
-            self._answer("checkpoint", f"saving a checkpoint at step {step}")
-        if wished & {"stop", SIGNAL}:
-            self._stop(wished, state, control)
-        elif "pause" in wished:
-            self._answer("pause", f"paused at step {step}")
-            self._held = True
-            if not control.should_save:
-                self._hold(state, control)
-
-    def _stop(self, wished: frozenset[str], state: Any, control: Any) -> None:
-        self.stopped = "control" if "stop" in wished else "signal"
-        control.should_training_stop = control.should_save = True
-        self._answer("stop", f"stopping at step {state.global_step}, with a checkpoint")
-        self._answer("pause", "not paused: it was asked to stop as well")
-
-    def _hold(self, state: Any, control: Any) -> None:
-        """Wait until somebody wishes for something else; for a checkpoint it is left, and entered again after it."""
-        begun = time.monotonic()
-        if self.writer is not None:
-            self.writer.update("paused")
-        while True:
-            wished = self.wishes.now()
-            if wished & {"stop", SIGNAL}:
-                self._held = False
-                self._stop(wished, state, control)
-                break
-            if "checkpoint" in wished:
-                control.should_save = True
-                self._answer("checkpoint", f"saving a checkpoint at step {state.global_step}")
-                break
-            if "resume" in wished:
-                self._held = False
-                self._answer("resume", f"resumed at step {state.global_step}")
-                break
-            self._answer("pause", f"paused at step {state.global_step}")
-            time.sleep(_HELD)
-        if self.writer is not None:
-            self.writer.update("training")
-        seconds = time.monotonic() - begun
-        self._aside += seconds
-        self._pace.aside(seconds)
-        self._mark = time.monotonic()
-
-    def _answer(self, word: str, result: str) -> None:
-        """Acknowledge the wishes for a word that came from the control file."""
-        for wish in [wish for wish in self.wishes.taken if wish.word == word]:
-            self.wishes.taken.remove(wish)
-            self._acknowledge(word, wish.id, result)
-
-    def _acknowledge(self, word: str, identity: str, result: str) -> None:
-        if self.writer is not None:
-            self.writer.update(control_ack={"word": word, "id": identity, "result": result, "at": time.time()})
+    # --- The end ---
 
     def ends(self, state: Any, model: Any) -> None:
         """Look at the answers after a last evaluation, and close."""
-        if self._looks is not None and not self._looks.off and self._evaluated and self.stopped != "nonfinite":
+        if self._looks is not None and not self._looks.off and self._evaluated and not self._nonfinite:
             self._parts("looking at answers", lambda: self._look(model, state), None)
         self.close()
 
     def close(self) -> None:
         """Take everything off the model and out of the way."""
-        self.wishes.finish()
+        self._obedience.wishes.finish()
         if self._meter is not None:
             self._meter.close()
         if self._experts is not None:

@@ -32,7 +32,7 @@ class Experts:
 
     def due(self, step: int) -> bool:
         """Whether the step that is about to be taken, the `step`-th, is one to count."""
-        return bool(self._routers) and step % self._every == 0
+        return bool(self._routers) and self._every > 0 and step % self._every == 0
 
     def start(self) -> None:
         """Begin to count."""

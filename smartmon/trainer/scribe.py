@@ -21,9 +21,8 @@ from smartmon.trainer.values import finite, line, settle
 FINAL = frozenset({"completed", "stopped", "crashed", "error"})
 STATUS = "status/training_status.json"
 DETAIL = "status/training_detail.json"
-BEAT = 5.0
-"""Seconds after which the status is written although nothing is new: a pause and a long evaluation are no death."""
-_RETRY = 5.0
+_RETRY = 1.0
+"""Seconds until the next try on a disk that took nothing."""
 _OURS = frozenset({"status", "timestamp", "heartbeat", "pid", "host", "attempt", "step", "lost_rows"})
 """Keys of the status that no metric of a user's own takes over."""
 _ORDER = ("status", "current_step", "total_steps", "epoch", "loss", "validation_loss", "accuracy_percent")
@@ -33,7 +32,9 @@ _ORDER = ("status", "current_step", "total_steps", "epoch", "loss", "validation_
 class Scribe:
     """The contents of the files of one training. Used by the writer's thread alone."""
 
-    def __init__(self, base_dir: Path) -> None:
+    def __init__(self, base_dir: Path, interval: float, beat: float) -> None:
+        """`interval` and `beat`: the least and the most seconds between two versions of the status."""
+        self._interval, self._beat = interval, beat
         self._disk = Disk(base_dir)
         self._pace = Pace()
         self._status: dict[str, Any] = {"status": "initialized"}
@@ -44,17 +45,14 @@ class Scribe:
         self._retry_at = 0.0
         self._stumbled = False
 
-    def round(
-        self, queue: deque[tuple[Any, ...]], step: int, lost: int, interval: float, *, last: bool = False
-    ) -> bool:
-        """Write what is in the queue; return whether all of it is on disk.
-
-        `step` is where the training is, `interval` the least seconds between two versions of the status.
-        """
+    def round(self, queue: deque[tuple[Any, ...]], step: int, lost: int, *, last: bool = False) -> bool:
+        """Write what is in the queue, and where the training is; return whether all of it is on disk."""
         now = time.monotonic()
         if "pid" not in self._status:
             self._status |= {"attempt": self._attempt(), "pid": os.getpid(), "host": platform.node()}
-        while queue and not self._disk.full:
+        for _ in range(len(queue)):
+            if self._disk.full:
+                break
             self._take(queue.popleft())
         if now < self._retry_at and not last:
             return False
@@ -63,8 +61,8 @@ class Scribe:
         if lost != self._status.get("lost_rows", 0):
             self._status["lost_rows"], self._changed = lost, True
         final = self._status["status"] in FINAL
-        due = self._changed and now - self._written_at >= 0.9 * interval
-        beat = not final and now - self._written_at >= BEAT
+        due = self._changed and now - self._written_at >= 0.9 * self._interval
+        beat = not final and now - self._written_at >= self._beat
         well = self._disk.flush()
         if well and self._detail:
             well = self._disk.replace(DETAIL, self._detail)

@@ -8,6 +8,7 @@ with StatusWriter("runs/mine", total_steps=1000) as out:
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -48,9 +49,15 @@ class StatusWriter:
         model_name: str = "",
         output_dir: str | os.PathLike[str] | None = None,
         interval: float = 0.5,
+        beat: float = 5.0,
         **facts: Any,
     ) -> None:
-        """`interval`: seconds between two looks of the thread. `facts` stand in the status from the start."""
+        """Take where to write, and what is known before the first step: `facts` stand in the status from the start.
+
+        - `interval`: least seconds between two versions of the status, and between two looks of the thread.
+        - `beat`: seconds after which the status is written although nothing is new, so that nobody takes a pause or a
+          long evaluation for death.
+        """
         self.base_dir = Path(base_dir).absolute()
         self._pid = os.getpid()
         self._step, self._total = 0, total_steps
@@ -60,15 +67,17 @@ class StatusWriter:
         self._queue: deque[tuple[Any, ...]] = deque()
         self._beside: list[Callable[[], None]] = []
         self._wake, self._ended = threading.Event(), threading.Event()
-        self._scribe = Scribe(self.base_dir)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._resting = True
+        """Whether the thread may have ended, after a last word: whoever says more has to start it again."""
+        self._scribe = Scribe(self.base_dir, interval, beat)
         self._interval = max(0.01, interval)
         if output_dir is not None:
             facts["output_dir"] = str(Path(output_dir).absolute())
         if total_steps is not None:
             facts["total_steps"] = total_steps
-        self.update("initialized", model_name=model_name, **facts)
-        self._thread = threading.Thread(target=self._run, name="smartmon-writer", daemon=True)
-        self._thread.start()
+        self.update("initialized", **{**_given(), "model_name": model_name, **facts})
         endings.register(self)
 
     @property
@@ -148,21 +157,28 @@ class StatusWriter:
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until all of the above is written; return whether it was within `timeout` seconds."""
-        if self._mine() and self._thread.is_alive():
-            written = threading.Event()
-            self._put("mark", written, must=True)
-            self._wake.set()
-            return written.wait(timeout)
-        return False
+        if self._closed or not self._mine():
+            return self._closed and self._ended.is_set()
+        written = threading.Event()
+        self._put("mark", written, must=True)
+        self._wake.set()
+        return written.wait(timeout)
 
     def close(self, status: str = "completed") -> None:
         """Write everything with the last word, and end the thread. Later calls do nothing."""
         if self._closed or not self._mine():
             return
+        if self._resting and status == self._word:
+            self._closed = True
+            self._ended.set()
+            return
         self.update(status)
-        self._closed = True
+        with self._lock:
+            self._closed, thread = True, self._thread
         self._wake.set()
-        if not self._ended.wait(5.0):
+        if thread is None:
+            self._finish()
+        elif not self._ended.wait(5.0):
             say(f"{self.base_dir} takes no files; the end of this training may be missing there")
 
     def fail(self, error: BaseException) -> None:
@@ -204,13 +220,41 @@ class StatusWriter:
                 say(f"{self.base_dir} has taken no files for {MOST:,} rows; more are counted and left out")
             return
         self._queue.append(entry)
+        if self._resting:
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            self._resting = self._word in FINAL
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="smartmon-writer", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    return  # the interpreter ends; `close` writes by itself
+                self._thread = thread
 
     def _run(self) -> None:
         while not self._closed:
             self._wake.wait(self._interval)
             self._wake.clear()
-            self._round()
-        # What was said before the last word: a disk that is full now gets a few more chances.
+            if self._round() and self._word in FINAL and self._rest():
+                return
+        self._finish()
+
+    def _rest(self) -> bool:
+        """End the thread of a training that is over, unless more was said meanwhile."""
+        with self._lock:
+            if self._queue or self._closed or self._word not in FINAL:
+                return False
+            thread, self._thread, self._resting = self._thread, None, True
+            if self._queue:
+                # Said since, by somebody who did not see yet that the thread rests.
+                self._thread, self._resting = thread, False
+            return self._resting
+
+    def _finish(self) -> None:
+        # A disk that is full now gets a few more chances.
         for _ in range(5):
             if self._round(last=True):
                 break
@@ -224,7 +268,7 @@ class StatusWriter:
             except Exception as problem:  # noqa: BLE001 - one that fails keeps none of the others from their turn
                 self._scribe.stumbled(problem)
         try:
-            return self._scribe.round(self._queue, self._step, self._lost, self._interval, last=last)
+            return self._scribe.round(self._queue, self._step, self._lost, last=last)
         except Exception as problem:  # noqa: BLE001 - the only thread that could tell; it must live on
             self._scribe.stumbled(problem)
             return False
@@ -234,6 +278,15 @@ def error_type(error: BaseException) -> str:
     """Return the name under which an exception is told: its class's, or OOM where a GPU's memory ran out."""
     name = type(error).__name__
     return "OOM" if name == "OutOfMemoryError" or "CUDA out of memory" in str(error) else name
+
+
+def _given() -> dict[str, Any]:
+    """What whoever started the process wants in the status: `$SMARTMON_FACTS`, a JSON object. The queue's file, say."""
+    try:
+        found = json.loads(os.environ.get("SMARTMON_FACTS", "{}"))
+    except ValueError:
+        return {}
+    return {key: value for key, value in found.items() if key != "status"} if isinstance(found, dict) else {}
 
 
 def _traceback(error: BaseException) -> str:
