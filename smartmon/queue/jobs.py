@@ -165,4 +165,4 @@ def first_free(wanted: str, taken: Iterable[str]) -> str:
 def job_name(file: str) -> str:
     """Return what a job is called after its data file: the stem, fit for a folder's name and a command line."""
     stem = re.sub(r"[^\w.+-]+", "_", file.removesuffix(".jsonl")).strip("._-")
-    return stem[:60] or "data"
+    return stem[:40] or "data"

@@ -14,7 +14,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Log:
-    """Follows one log. Of what is written between two looks only the newest line is shown."""
+    """Follows one log. Of what is written between two looks only the newest line is shown, and none that is set in."""
 
     def __init__(self, path: Path, *, at: int = 0) -> None:
         self._path = path
@@ -36,7 +36,8 @@ class Log:
         self._at += len(read)
         *whole, self._torn = _END.split(self._torn + read)
         for line in whole:
-            newest = _plain(line) or newest
+            if (plain := _plain(line)) and plain[0] != " ":
+                newest = plain
         return newest
 
 

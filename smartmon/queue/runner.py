@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from smartmon import text
+from smartmon.errors import SmartmonError
 from smartmon.queue import adapter, outcome, recovery, training
 from smartmon.queue.book import Book
 from smartmon.queue.child import Child
@@ -17,11 +18,14 @@ from smartmon.queue.log import Log
 from smartmon.queue.outcome import Outcome
 from smartmon.queue.places import Places
 from smartmon.queue.stopping import Stopping
-from smartmon.queue.verdict import KILLS, LOCKED, Verdict, judge
+from smartmon.queue.verdict import KILLS, Verdict, judge, was_stopped
 from smartmon.records import Json
+from smartmon.trainer import lock
 
 SHOWN_EVERY = 5.0
 """Seconds between two lines of a training's output on the terminal; its log has them all."""
+WIDTH = 70
+"""Columns for such a line: a terminal's, less the time before it."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,12 @@ class Runner:
             job, child = begun
         self._watch(job, child)
         current = self.book.read().named(job.name) or job
-        self._settle(current, judge(run.end(current, child)), child.code)
+        end = run.end(current, child)
+        if was_stopped(end) and not end.asked:
+            # A service manager stops all processes at once: our own signal may still be on its way.
+            self.stopping.wait(self.plan.interval)
+        end = replace(end, asked=end.asked or bool(self.stopping.count))
+        self._settle(current, judge(end), child.code)
 
     def _watch(self, job: Job, child: Child) -> None:
         """Wait for a training's end; pass on what the queue is asked meanwhile."""
@@ -144,7 +153,7 @@ class Runner:
             line = log.news() or line
             if line and time.monotonic() - shown >= self.plan.shown_every:
                 shown = time.monotonic()
-                self.say(f"{job.name} | {line}")
+                self.say(_cut(f"{job.name} | {line}", WIDTH))
                 line = ""
 
     def _wished_away(self, name: str) -> bool:
@@ -165,21 +174,26 @@ class Runner:
             return
         waiting = replace(job, state=JobState.INTERRUPTED, reason=verdict.reason, pid=0, birth="")
         self.book.change(lambda jobs: jobs.put(waiting))
-        self.say(f"{job.name}: interrupted: {verdict.reason}")
+        if verdict.reason != job.reason:
+            self.say(f"{job.name}: interrupted: {verdict.reason}")
         if verdict.hold:
             self.book.change(lambda jobs: replace(jobs, paused=f"{job.name}: {verdict.reason}", now=False))
-        if code == LOCKED:
+        if verdict.busy:
             self.stopping.wait(10 * self.plan.interval)
 
     def _publish(self, job: Job) -> Verdict:
         """Make a job's adapter the one that the next starts from."""
+        model = self.places.model
         try:
-            kept = adapter.publish(self.places.output(job.run), self.places.model, job.run)
+            with lock.held([model] if model.is_dir() else []):
+                kept = adapter.publish(self.places.output(job.run), model, job.run)
+        except SmartmonError as error:
+            return Verdict(JobState.INTERRUPTED, text.clean(error), busy=True)
         except OSError as error:
-            said = f"its adapter could not be copied to {text.clean(self.places.model)}: {error.strerror}"
+            said = f"its adapter could not be copied to {text.clean(model)}: {error.strerror}"
             return Verdict(JobState.INTERRUPTED, said, hold=True)
         if kept is not None:
-            self.say(f"what was in {self.places.model.name} before is kept in {text.clean(kept.name)}")
+            self.say(f"what was in {model.name} before is kept in {text.clean(kept.name)}")
         return Verdict(JobState.DONE)
 
     def _counted(self, job: Job, verdict: Verdict) -> tuple[Verdict, Job]:
@@ -237,3 +251,7 @@ def noticed(jobs: Jobs, whole: Sequence[str], inbox: Inbox, now: float) -> Jobs:
         if jobs.of_file(name) is None:
             jobs = jobs.add(Job(jobs.free_name(job_name(name)), name, order=0, added_at=now))
     return jobs
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"

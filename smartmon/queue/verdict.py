@@ -11,7 +11,7 @@ from smartmon import text
 from smartmon.queue.jobs import JobState
 
 LOCKED = 5
-"""The exit code that says: another training, perhaps one that we lost, still writes into its folder."""
+"""The exit code that says: another training, perhaps one that we lost sight of, still writes into its folder."""
 KILLS = 3
 """So often may a training be killed without getting to another checkpoint."""
 _CODES = {
@@ -51,7 +51,9 @@ class Verdict:
     killed: bool = False
     """Whether something else ended it: it may be started again a few times."""
     hold: bool = False
-    """Whether the next job would meet the same: the queue had better wait."""
+    """Whether the next job would meet the same: the queue had better wait for a person."""
+    busy: bool = False
+    """Whether another training is in the way: the queue had better look again later."""
 
 
 def judge(end: End) -> Verdict:
@@ -62,18 +64,23 @@ def judge(end: End) -> Verdict:
         return Verdict(JobState.DONE)
     if end.asked and end.code not in (2, 20, 21, 22):
         return Verdict(JobState.INTERRUPTED, "it was asked to stop")
-    if word == "stopped" and end.code in (0, None):
+    if was_stopped(end):
         return Verdict(JobState.FAILED, f"it was stopped {_where(end.status)}; smartmon queue retry goes on from there")
     if end.code == 0:
         return Verdict(JobState.DONE) if end.adapter and not word else Verdict(JobState.FAILED, "it left no adapter")
     return _broken_off(end, word)
 
 
+def was_stopped(end: End) -> bool:
+    """Whether it saved and ended before its last step, as somebody asked it to."""
+    return end.status.get("status") == "stopped" and end.code in (0, None)
+
+
 def _broken_off(end: End, word: str) -> Verdict:
     if _is_full(end):
         return Verdict(JobState.INTERRUPTED, "the disk is full", hold=True)
     if end.code == LOCKED:
-        return Verdict(JobState.INTERRUPTED, _failure(end))
+        return Verdict(JobState.INTERRUPTED, _failure(end), busy=True)
     killer = _killer(end) if word not in ("crashed", "error") else ""
     if killer:
         return Verdict(JobState.INTERRUPTED, f"it was killed {_where(end.status)} {killer}", killed=True)

@@ -24,7 +24,7 @@ class Bench:
     def __init__(self, base: Path) -> None:
         self.base = base
         self.said: list[str] = []
-        (base / "model").mkdir()
+        (base / "model").mkdir(exist_ok=True)
         self.desk = Desk(base)
         self.places, self.book = self.desk.places, self.desk.book
         self.places.make()
@@ -53,6 +53,17 @@ class Bench:
         path = self.places.model / "adapter_model.safetensors"
         return path.read_text() if path.exists() else ""
 
+    def pid(self, name: str) -> int:
+        """The process id of a job's training; 0 when there is none."""
+        job = self.book.read().named(name)
+        return job.pid if job is not None else 0
+
+    def log(self, name: str) -> str:
+        """The log of a job under way."""
+        job = self.book.read().named(name)
+        path = self.places.active(job.run) / "train.log" if job is not None else self.base / "none"
+        return path.read_text() if path.is_file() else ""
+
     def folder(self, state: JobState, name: str) -> Path:
         """The folder of the one job of that name that is over."""
         (found,) = self.places.over(state, "x").parent.glob(f"*_{name}")
@@ -61,9 +72,9 @@ class Bench:
     def close(self) -> None:
         self.stopping.close()
 
-    def until(self, holds: Callable[[], object], what: str) -> None:
+    def until(self, holds: Callable[[], object], what: str, seconds: float = 30) -> None:
         """Wait until something holds."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, what
             time.sleep(0.01)

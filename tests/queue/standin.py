@@ -22,6 +22,9 @@ def main() -> int:
     settings = tomllib.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
     data, output = Path(settings["dataset"]), Path(settings["output_dir"])
     script = json.loads(data.read_text().splitlines()[0])
+    if script.get("deaf"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf", flush=True)
     before = (Path(settings["adapter"]) / "adapter_model.safetensors").read_text() if "adapter" in settings else ""
     first, learned = 0, before
     for folder in sorted(output.glob("checkpoint-*"), key=lambda path: int(path.name[11:]), reverse=True)[:1]:
