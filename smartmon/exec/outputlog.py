@@ -26,6 +26,8 @@ class OutputLog:
         self._newest = newest
         self._file = _opened(path)
         self._size = os.fstat(self._file).st_size
+        self._between = True
+        """Whether the last byte ended a line."""
         self._lost = 0
         self._trouble = ""
 
@@ -44,7 +46,7 @@ class OutputLog:
         while self._size + len(data) > self._part:
             room = max(0, self._part - self._size)
             cut = data.rfind(b"\n", 0, room) + 1
-            if not cut:
+            if not cut and not (self._size and self._between):
                 # No line ends in the room that is left: better a part that is a little longer than a torn line.
                 end = data.find(b"\n") + 1
                 cut = end if 0 < end <= room + self._part // 8 else room
@@ -80,6 +82,8 @@ class OutputLog:
         except OSError as error:
             self._trouble = error.strerror or str(error)
         self._size += done
+        if done:
+            self._between = data[done - 1 : done] == b"\n"
         return done
 
     def _rotate(self) -> None:
