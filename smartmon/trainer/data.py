@@ -71,11 +71,12 @@ class Corpus:
         tokens, trained = sum(lengths), self.rows.trained()
         left_out = [f"{count(self.bad)} bad"] if self.bad else []
         left_out += [f"{count(number)} {_DROPPED[reason]}" for reason, number in self.dropped.items()]
-        of = f" of {count(self.total)}; left out: {', '.join(left_out)}" if left_out else ""
+        of = f" of {count(self.total)}" if left_out else ""
         middle, high, most = (lengths[round(part * (len(lengths) - 1))] for part in (0.5, 0.95, 1))
         cut = f"; {count(self.cut)} cut to that" if self.cut else ""
         return [
             f"rows      {count(len(self.rows))}{of}",
+            *(f"left out  {what}" for what in left_out),
             f"tokens    {count(tokens)}, of which {count(trained)} ({100 * trained / tokens:.0f} %) are learned",
             f"lengths   half up to {count(middle)}, 95 % up to {count(high)}, longest {count(most)}{cut}",
             f"          {histogram(lengths)}",

@@ -17,6 +17,8 @@ class Feed:
     def __init__(self, settings: TrainSettings, tokenizer: Any, max_length: int) -> None:
         """Read the datasets. Raises DataError for rows that cannot be used, UsageError for settings that contradict."""
         self._settings, self._max_length = settings, max_length
+        self.tokenizer = tokenizer
+        """With the chat template that the rows were read by, also where it had none of its own."""
         corpus = _read(settings.dataset, settings, tokenizer, max_length)
         # Its lines have a name of up to ten columns before each.
         self.summary = [f"{line[:10].strip()}: {line[10:]}".removeprefix(": ") for line in corpus.summary()]
@@ -57,7 +59,7 @@ class Feed:
         settings = self._settings
         packed, self.decision = decide(settings.packing, self.rows, settings.batch_size, model, seed=settings.seed)
         if packed:
-            length = pack_length(self.rows, settings.batch_size, self._max_length)
+            length = pack_length(self.rows, settings.batch_size)
             self.train = Rows(self.rows, pack(self.rows, length, settings.seed))
             self.batch_size = 1
 

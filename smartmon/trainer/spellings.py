@@ -145,7 +145,7 @@ def _message(value: Any, where: str) -> Message:
     if message["content"] is None:
         if not message.get("tool_calls"):
             raise BadRow(f'{where} has no "content"')
-        del message["content"]
+        message["content"] = ""
     elif role in ("assistant", "user") and not message["content"].strip() and not message.get("tool_calls"):
         raise BadRow(f"{where} ({role}) is empty")
     return message
