@@ -82,7 +82,7 @@ def padding(lengths: Sequence[int], batch_size: int, seed: int = 0) -> tuple[flo
     return 1 - real / slots, squares / slots
 
 
-def gain(rows: Table, batch_size: int, model: Any, seed: int = 0) -> tuple[float, float]:
+def gain(rows: Table, batch_size: int, config: Any, seed: int = 0) -> tuple[float, float]:
     """Return the share of a padded batch that is padding, and how many times as fast packing would make a step.
 
     A token costs a layer of width h about 12 h² multiplications in its linear parts, and 2 h for each token that
@@ -93,9 +93,9 @@ def gain(rows: Table, batch_size: int, model: Any, seed: int = 0) -> tuple[float
     lengths = rows.lengths()
     share, width = padding(lengths, batch_size, seed)
     against: float = pack_length(rows, batch_size)
-    if "flash" in (model.config._attn_implementation or ""):
+    if "flash" in (config._attn_implementation or ""):
         against = sum(length * length for length in lengths) / sum(lengths)
-    quarter = 4 * model.config.get_text_config().hidden_size
+    quarter = 4 * config.get_text_config().hidden_size
     return share, (1 + width / quarter) / (1 - share) / (1 + against / quarter)
 
 
@@ -105,7 +105,7 @@ def decide(
     """Return whether to pack, and why in a sentence. Raises `UsageError` for "on" where rows would see each other."""
     if choice == "off":
         return False, "rows are padded, as asked"
-    share, faster = gain(rows, batch_size, model, seed)
+    share, faster = gain(rows, batch_size, model.config, seed)
     would = f"{100 * share:.0f} % of a padded batch of {count(batch_size)} is padding"
     if choice == "auto" and faster < LEAST_GAIN:
         return False, f"rows are padded: {would}, and packed a step would be {faster:.1f} times as fast"

@@ -17,7 +17,7 @@ from smartmon.trainer.device import Arithmetic, Device, choose_arithmetic, choos
 from smartmon.trainer.feed import Feed
 from smartmon.trainer.memory import Choices, Estimate
 from smartmon.trainer.model import context_length, load_tokenizer
-from smartmon.trainer.packing import LEAST_WASTE, pack, pack_length, padding_share
+from smartmon.trainer.packing import LEAST_GAIN, gain, pack, pack_length
 from smartmon.trainer.pretrained import pretrained_quantization, read_config
 from smartmon.trainer.quiet import quiet
 from smartmon.trainer.settings import TrainSettings
@@ -188,23 +188,23 @@ def plan(settings: TrainSettings) -> Plan:
         choices = memory.choose(settings, config, device, arithmetic, feed.longest, adapter=settings.adapter)
         estimate = choices.estimate
         assert estimate is not None  # it is only of an inference
-        steps = _steps(settings, feed, context)
+        steps = _steps(settings, feed, config)
         instead, options = _instead(settings, estimate, device, arithmetic)
     disk = _disk(settings, estimate, steps)
     return Plan(settings, device, arithmetic, choices, estimate, feed, steps, disk, instead, options)
 
 
-def _steps(settings: TrainSettings, feed: Feed, context: int) -> Steps:
+def _steps(settings: TrainSettings, feed: Feed, config: Any) -> Steps:
     world = ranks.world_size()
     total = total_steps(settings, len(feed.rows), settings.batch_size * world)
     each = math.ceil(math.ceil(len(feed.rows) / (settings.batch_size * world)) / settings.grad_accum)
     if settings.packing == "off":
         return Steps(total, each, None, "rows are padded, as asked")
-    share = padding_share(feed.rows.lengths(), settings.batch_size, settings.seed)
+    share, faster = gain(feed.rows, settings.batch_size, config, settings.seed)
     padding = f"{100 * share:.0f} % of a batch is padding"
-    if settings.packing == "auto" and share < LEAST_WASTE:
+    if settings.packing == "auto" and faster < LEAST_GAIN:
         return Steps(total, each, None, f"rows are padded: {padding}")
-    length = pack_length(feed.rows, settings.batch_size, context)
+    length = pack_length(feed.rows, settings.batch_size)
     packs = len(pack(feed.rows, length, settings.seed))
     packed = total_steps(settings, packs, world)
     return Steps(total, each, packed, f"{padding}, so rows are packed if the model keeps them apart")

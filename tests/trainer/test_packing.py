@@ -187,7 +187,7 @@ def test_packing_is_for_rows_of_mixed_lengths(model: Any):
 def test_packing_does_not_pay_where_attention_costs_more_than_padding(model: Any):
     long = of_lengths([100, 200] * 20)
     assert padding(long.lengths(), 16)[0] > 0.2
-    assert gain(long, 16, model)[1] < 0.5  # a pack of 2,400 tokens, each set against all, at a width of 64
+    assert gain(long, 16, model.config)[1] < 0.5  # a pack of 2,400 tokens, each set against all, at a width of 64
 
 
 def test_one_asks_for_packing_and_gets_it_or_is_told_why_not(model: Any, broken: Any):
