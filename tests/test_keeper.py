@@ -181,6 +181,7 @@ class TestHeld:
         assert (world.keep(keep).state, world.keep(keep).snapshot) == ("done", world.only.name)
         assert world.only.checkpoint_step == 100
         assert list(world.folder.glob(".held-*")) == []
+        assert (world.only.path / "digests.json").exists()
 
     def test_a_restart_finds_it(self, world: World):
         write_checkpoint(world.model, 100)

@@ -53,7 +53,7 @@ class Keeper:
         self._wishes = Wishes(store, config.snapshots)
         self._records = Records(store, config)
         self._tidy = Tidy(self._records, config, beat)
-        self._held = Held(store, config, self._records)
+        self._held = Held(store, config, self._records, self._published)
         self._efforts: dict[int, Effort] = {}
         self._undigested: deque[Snapshot] = deque()
         self._digester: Digester | None = None
@@ -209,8 +209,11 @@ class Keeper:
                 return
             path = publish(staging.path, told, request.at, list(request.reasons))
         self._records.done(keep, run, path, told, now)
-        self._undigested.append(read_snapshot(path))
+        self._published(path)
         self._tidy.due(run.base_dir)
+
+    def _published(self, path: Path) -> None:
+        self._undigested.append(read_snapshot(path))
 
     def _digest(self) -> bool:
         """Take one slice of digests of what was published; they matter less than all else."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from smartmon.config import Config
@@ -26,10 +27,11 @@ def held_place(folder: Path, run: RunRow, attempt: int) -> Path:
 class Held:
     """Publishes held snapshots when their time has come."""
 
-    def __init__(self, store: Store, config: Config, records: Records) -> None:
+    def __init__(self, store: Store, config: Config, records: Records, published: Callable[[Path], None]) -> None:
         self._store = store
         self._config = config
         self._records = records
+        self._published = published
 
     def publish_one(self, now: float) -> bool:
         """Publish one whose interval is over; False when there is none."""
@@ -88,3 +90,4 @@ class Held:
             self._records.skipped(keep, run, str(error), now)
             return
         self._records.done(keep, run, path, told, now)
+        self._published(path)
