@@ -35,6 +35,7 @@ class LearningRateFault(TrainerCallback):  # type: ignore[misc]
         lr_scheduler.base_lrs = [rate * factor for rate in lr_scheduler.base_lrs]
         for group in optimizer.param_groups:
             group["lr"] *= factor
+        lr_scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]  # what the log says
 
 
 class GarbageBatch(TrainerCallback):  # type: ignore[misc]
