@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from smartmon import text
-from smartmon.errors import TrainingError, UsageError
+from smartmon.errors import SmartmonError, TrainingError, UsageError
 from smartmon.trainer.pretrained import weights_problem
 from smartmon.trainer.settings import TrainSettings
 
@@ -128,24 +130,31 @@ def _read(model: Any, folder: Path, *, training: bool) -> Any:
     from peft import PeftModel
 
     check_folder(folder)
-    shown = text.clean(folder)
+    with explained(folder), warnings.catch_warnings():
+        # peft only warns, and trains on with random matrices.
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=training)
+
+
+@contextlib.contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what peft raises while it lays a folder's adapter on a model into one sentence."""
     try:
-        with warnings.catch_warnings():
-            # peft only warns, and trains on with random matrices.
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            return PeftModel.from_pretrained(model, str(folder), is_trainable=training)
+        yield
+    except SmartmonError:
+        raise
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
             raise
-        said = str(error)
+        said = str(error).strip() or type(error).__name__
         if "missing adapter keys" in said:
             told = "it lacks some of its matrices"
         elif "size mismatch" in said or "not found in the base model" in said:
             told = "it was trained on another model"
         else:
-            told = text.clean(said.strip().splitlines()[0] if said.strip() else type(error).__name__)[:200]
+            told = text.clean(said.splitlines()[0])[:200]
         raise TrainingError(
-            f"the adapter in {shown} cannot be loaded: {told}; give another, or the model it is of"
+            f"the adapter in {text.clean(folder)} cannot be loaded: {told}; give another, or the model it is of"
         ) from error
 
 

@@ -19,6 +19,8 @@ _KNOWN: tuple[tuple[str, type[Warning]], ...] = (
     # peft fits itself to GPT-2's layers and to experts that lie in one tensor, and tells how.
     (r"fan_in_fan_out is set to False but the target module is `Conv1D`", UserWarning),
     (r"The following (rank|alpha)_pattern keys did not match", RuntimeWarning),
+    # The base model lies elsewhere now, as it does on every second machine. One that does not fit is an error.
+    (r"The PEFT config's `base_model_name_or_path` was renamed", UserWarning),
     # Said at each save of trained embeddings: that they are saved is what was asked.
     (r"Setting `save_embedding_layers` to `True` as", UserWarning),
 )

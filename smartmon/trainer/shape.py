@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ def shape(settings: TrainSettings, config: Any, *, adapter: Path | None = None) 
         linear = [layer.weight.numel() for layer in model.modules() if is_linear(layer) and layer is not head]
         named = {name: parameter.numel() for name, parameter in model.named_parameters()}
         experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name and p.dim() == 3)
-        adapted = get_peft_model(model, _configuration(model, settings, adapter))
+        with adapters.explained(adapter) if adapter is not None else contextlib.nullcontext():
+            adapted = get_peft_model(model, _configuration(model, settings, adapter))
     trained = {name: p.numel() for name, p in adapted.named_parameters() if p.requires_grad}
     copies = sum(count for name, count in trained.items() if ".modules_to_save." in name)
     told = config.get_text_config()
@@ -97,7 +99,9 @@ def _configuration(model: Any, settings: TrainSettings, adapter: Path | None) ->
         return adapters.configuration(model, settings)
     from peft import PeftConfig
 
-    return PeftConfig.from_pretrained(str(adapter))
+    found = PeftConfig.from_pretrained(str(adapter))
+    found.inference_mode = False  # as every adapter is saved; it would be frozen
+    return found
 
 
 def _feed_forward(told: Any) -> int:
