@@ -48,7 +48,7 @@ class Attempt:
             detail_tokens=settings.detail_tokens,
             detail_limit=settings.detail_limit,
             detail_share=settings.detail_share,
-            samples=samples_from(asked, loaded.tokenizer) if writer is not None and settings.detail_steps else [],
+            samples=samples_from(asked, feed.tokenizer) if writer is not None and settings.detail_steps else [],
             control=settings.control,
             stop_on_nonfinite=settings.on_nonfinite == "stop",
             announce=self._keeper.announced,
@@ -63,7 +63,7 @@ class Attempt:
             train_dataset=feed.train,
             eval_dataset=feed.eval_rows,
             data_collator=feed.collator,
-            processing_class=loaded.tokenizer,
+            processing_class=feed.tokenizer,
             callbacks=self._callbacks,
         )
         self._trainer.remove_callback(PrinterCallback)

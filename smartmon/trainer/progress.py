@@ -125,13 +125,16 @@ def _known(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def line(step: int, total: int, metrics: Mapping[str, Any]) -> str:
-    """Return a row as text, at most 79 columns up to a million steps."""
-    return "  ".join([f"step {_place(step, total)}", *_numbers(metrics, rate=True)])
+    """Return a row as text of at most 79 columns; of very long trainings without the learning rate."""
+    parts = [f"step {_place(step, total)}", *_numbers(metrics, rate=True)]
+    if len("  ".join(parts)) >= WIDTH:
+        parts = [part for part in parts if not part.startswith("lr ")]
+    return "  ".join(parts)
 
 
 def bar(step: int, total: int, metrics: Mapping[str, Any], width: int) -> str:
     """Return a row as a bar that fills the width but for the last column (terminals wrap there)."""
-    room = max(20, width - 1)
+    room = max(12, width - 1)
     parts = _numbers(metrics, rate=False)
     while parts and room - len("  ".join(["", _place(step, total), *parts])) < 12:
         parts.pop(-2 if len(parts) > 1 else -1)
