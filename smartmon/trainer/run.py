@@ -115,8 +115,9 @@ def _rows(settings: TrainSettings) -> Feed:
     from smartmon.trainer.model import context_length, load_tokenizer
     from smartmon.trainer.pretrained import read_config
 
+    config = read_config(settings.model)  # first: it says best what is wrong with a model
     tokenizer = load_tokenizer(settings)
-    return Feed(settings, tokenizer, context_length(settings, read_config(settings.model), tokenizer))
+    return Feed(settings, tokenizer, context_length(settings, config, tokenizer))
 
 
 def _complete(settings: TrainSettings, start: resume.Start, console: Console | Lines) -> Outcome:
