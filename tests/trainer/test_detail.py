@@ -14,6 +14,7 @@ import pytest
 from smartmon.demo import tiny
 from smartmon.detectors.prediction_mismatch import Mismatch, PredictionMismatch
 from smartmon.records import SourceRank, StatusReport
+from smartmon.sources import discover
 from smartmon.sources.base import SourceSpec
 from smartmon.sources.status_file import StatusFile
 from smartmon.trainer import decoding
@@ -301,6 +302,16 @@ def test_the_daemon_reads_the_run_and_not_the_sample(
     assert [row.values for row in batch.observations] == [{"epoch": 1.0, "loss": 2.5}]
     assert batch.status.extras["golden_answer"] == record["golden"]
     assert batch.status.extras["model_answer"] == record["predicted"]
+
+
+def test_the_history_of_looks_is_no_log_of_the_run(tmp_path: Path) -> None:
+    record = {"step": 50, "train_loss": 2.5, "accuracy": 3.1, "golden": "a", "predicted": "b"}
+    for name in ("train/logs/training_detail.jsonl", "train/logs/other.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record) + "\n")
+    (run,), _notes = discover([tmp_path])
+    assert [spec.id for spec in run.sources] == ["logs/other.jsonl"]
 
 
 def test_the_newest_samples_are_what_prediction_mismatch_goes_by(
