@@ -121,9 +121,7 @@ def give_template(tokenizer: Any) -> str:
     if tokenizer.chat_template:
         return ""
     tokenizer.chat_template = ("{{ bos_token }}" if beginning(tokenizer) else "") + PLAIN
-    return (
-        "the model has no chat template: messages are written as ### User: and ### Assistant:, which is saved with it"
-    )
+    return "no chat template; ### User: and ### Assistant: serve, and are saved"
 
 
 def beginning(tokenizer: Any) -> list[int]:

@@ -31,7 +31,7 @@ MOST_DROPPED = 0.2
 NO_ANSWER, CUT, UNCLEAR = "no answer", "cut", "unclear"
 _DROPPED = {
     NO_ANSWER: "without an answer of the assistant",
-    CUT: "cut off before their answer",
+    CUT: "cut off before the answer",
     UNCLEAR: "whose answer the chat template does not show in one piece",
 }
 _ADVICE = {

@@ -59,7 +59,7 @@ class Masker:
     def conversation(self, row: Example) -> Example:
         """Return the row as the model sees it: a pair as messages, the system prompt put in, or put elsewhere."""
         if row.prompt and self._tokenizer.chat_template and not any(mark in row.prompt for mark in self._special):
-            self._note("prompt and completion are the user's and the assistant's message of the model's chat template")
+            self._note("prompt and completion become messages of the chat template")
             asked, said = {"role": "user", "content": row.prompt}, {"role": "assistant", "content": row.completion}
             row = Example((asked, said), (True,))
         if not row.messages:
@@ -120,7 +120,7 @@ class Masker:
 
     def _folded(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """Put the system message at the head of the first message of the user."""
-        self._note("the chat template has no system message: its text is put before the user's first message")
+        self._note("no system role in the template; it goes into the user's first message")
         system, *rest = messages
         at = next((at for at, message in enumerate(rest) if message["role"] == "user"), None)
         if at is not None:

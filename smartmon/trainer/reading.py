@@ -171,7 +171,7 @@ def _array(path: Path, file: BinaryIO) -> Iterator[Found]:
 def _value(raw: bytes) -> tuple[Any, str]:
     """The value of a line, and why there is none."""
     try:
-        value = json.loads(raw.decode("utf-8"))
+        value = json.loads(raw.decode("utf-8").rstrip())
     except UnicodeDecodeError as error:
         return None, f"is not UTF-8: byte 0x{raw[error.start]:02x} at column {error.start + 1}"
     except (ValueError, RecursionError) as error:

@@ -108,8 +108,8 @@ def test_bad_rows_are_named_by_file_and_line_and_skipped(file: Path, tokenizer: 
     data = lines(GOOD, b"", b'{"messages": [', b'{"text": "caf\xe9"}', b'{"text": "\\ud83d"}', {"a": 1}, GOOD)
     corpus = read(file, tokenizer, data)
     assert [problem.line for problem in corpus.problems] == [3, 4, 5, 6]
-    assert [str(problem).removeprefix(f"{file}:")[:40] for problem in corpus.problems[:3]] == [
-        "3: is not JSON: Expecting value at colum",
+    assert [str(problem).removeprefix(f"{file}:")[:41] for problem in corpus.problems[:3]] == [
+        "3: is not JSON: Expecting value at column",
         "4: is not UTF-8: byte 0xe9 at column 14",
         "5: holds half of a surrogate pair",
     ]
@@ -221,7 +221,7 @@ def test_rows_without_anything_to_learn_are_dropped_and_counted(file: Path, toke
     assert corpus.summary()[:3] == [
         "rows      18 of 20",
         "left out  1 without an answer of the assistant",
-        "left out  1 cut off before their answer",
+        "left out  1 cut off before the answer",
     ]
 
 

@@ -163,7 +163,7 @@ def test_a_template_without_system_messages_gets_them_in_the_user_s_and_it_is_sa
     tokenizer.chat_template = STRICT
     masker = Masker(tokenizer, system_prompt="In JSON.")
     assert masker.mark(example({"messages": ASKED})).text.startswith("<|im_start|>[user]In JSON.\n\nWhat is 1")
-    assert masker.notes == ["the chat template has no system message: its text is put before the user's first message"]
+    assert masker.notes == ["no system role in the template; it goes into the user's first message"]
 
 
 def test_a_system_message_that_the_template_leaves_out_is_noticed(tokenizer: Any):
