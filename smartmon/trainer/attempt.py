@@ -14,13 +14,25 @@ from smartmon.trainer import SmartmonCallback, checkpoints
 from smartmon.trainer.arguments import training_arguments
 from smartmon.trainer.detail import samples_from
 from smartmon.trainer.feed import Feed
-from smartmon.trainer.guard import EarlyStop, Guard, Keeper, Steps, best_checkpoint
+from smartmon.trainer.guard import EarlyStop, Enough, Guard, Hurry, Keeper, Steps, best_checkpoint
 from smartmon.trainer.model import Loaded
 from smartmon.trainer.outcome import Outcome
 from smartmon.trainer.progress import Console, Lines
 from smartmon.trainer.settings import TrainSettings
 from smartmon.trainer.shown import ShownWriter
 from smartmon.trainer.signals import Signals
+
+
+class _Trainer(Trainer):
+    """The Trainer, whose evaluations can be broken off."""
+
+    def evaluate(self, *words: Any, **given: Any) -> dict[str, float]:
+        """Return the metrics; none of an evaluation that was broken off."""
+        try:
+            found: dict[str, float] = super().evaluate(*words, **given)
+            return found
+        except Enough:
+            return {}
 
 
 class Attempt:
@@ -38,6 +50,7 @@ class Attempt:
         callbacks: Sequence[Any],
     ) -> None:
         self._settings, self._total, self._writer = settings, total, writer
+        self._hurried = False
         self._keeper = Keeper(settings, console.say)
         self._guard = Guard(stop=settings.on_nonfinite == "stop")
         self._early = EarlyStop(settings.early_stopping) if settings.early_stopping else None
@@ -56,8 +69,8 @@ class Attempt:
         )
         # The order matters: Keeper before who announces, Guard after everybody who may ask for a save.
         self._callbacks = [self._keeper, self._watch, *([self._early] if self._early else []), *callbacks]
-        self._callbacks += [Steps(console, total), self._guard]
-        self._trainer = Trainer(
+        self._callbacks += [Steps(console, total), Hurry(lambda: self._hurried), self._guard]
+        self._trainer = _Trainer(
             model=loaded.model,
             args=training_arguments(settings, loaded, feed.batch_size, total, evaluates=feed.evaluation is not None),
             train_dataset=feed.train,
@@ -74,7 +87,7 @@ class Attempt:
         Raises NonFiniteError when the guard ended it; what the Trainer raises passes through.
         """
         if signals is not None:
-            signals.during(lambda: self._watch.request("stop"))
+            signals.during(self._stop)
         if checkpoint is not None and (checkpoints.step_of(checkpoint) or 0) >= self._total:
             # Every step is done; only what comes after the last one had not been.
             self._keeper.last, self._trainer.state.global_step = checkpoint, self._total
@@ -83,6 +96,10 @@ class Attempt:
         tripped = self._guard.tripped or self._watch.stopped == "nonfinite"
         if tripped and self._settings.on_nonfinite == "stop":
             raise NonFiniteError(self._nonfinite())
+
+    def _stop(self) -> None:
+        self._hurried = True
+        self._watch.request("stop")
 
     def outcome(self, resumed_from: int, seconds: float) -> Outcome:
         """How it ended."""

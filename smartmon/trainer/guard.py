@@ -111,6 +111,22 @@ class EarlyStop(TrainerCallback):
             control.should_training_stop = control.should_save = True
 
 
+class Enough(Exception):
+    """An evaluation is broken off."""
+
+
+class Hurry(TrainerCallback):
+    """Breaks an evaluation off once a signal has come: who sent it may not wait for the minutes that it takes."""
+
+    def __init__(self, wanted: Callable[[], bool]) -> None:
+        self._wanted = wanted
+
+    def on_prediction_step(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        """Raise Enough in all processes at the same batch."""
+        if ranks.any_of(self._wanted()):
+            raise Enough
+
+
 class Steps(TrainerCallback):
     """Moves the bar on the terminal."""
 

@@ -56,6 +56,7 @@ class Outcome:
             told.append(f"the adapter is that of {self.checkpoint.name}: what came after it could not be saved")
         if self.adapter is not None:
             told.append(f"adapter     {text.clean(self.adapter)}")
+            told.append(f"try it      smartmon sample {text.clean(self.output_dir)}")
         if self.state == "stopped":
             told.append("the same command goes on from here")
         return told

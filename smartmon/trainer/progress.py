@@ -70,8 +70,7 @@ class Console(Lines):
         if self._terminal and (now - self._drawn >= _REDRAW_EVERY or step == total):
             self._drawn = now
             self._bar = bar(step, total, {"eta_seconds": self._pace.left(total), **self._last}, self._width())
-            self._stream.write(_ERASE + self._bar)
-            self._stream.flush()
+            self._put(_ERASE + self._bar)
 
     def row(self, step: int, total: int, metrics: Mapping[str, Any]) -> None:
         """A row of the log."""
@@ -83,13 +82,19 @@ class Console(Lines):
         """Take the bar away."""
         if self._bar:
             self._bar = ""
-            self._stream.write(_ERASE)
-            self._stream.flush()
+            self._put(_ERASE)
 
     def _write(self, line: str) -> None:
         erase = _ERASE if self._bar else ""
-        self._stream.write(f"{erase}{line}\n{self._bar}")
-        self._stream.flush()
+        self._put(f"{erase}{line}\n{self._bar}")
+
+    def _put(self, shown: str) -> None:
+        try:
+            self._stream.write(shown)
+            self._stream.flush()
+        except OSError:
+            # The terminal was closed, or whoever read the pipe has gone: no reason to end a training.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def _width(self) -> int:
         try:

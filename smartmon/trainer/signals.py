@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C of a training: the first asks it to save and end, the second ends it at once."""
+"""SIGTERM, Ctrl-C and a closed terminal: the first asks a training to save and end, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-_TORCHRUN_ECHO = 5.0
-"""Seconds in which torchrun passes on the Ctrl-C that the terminal gave to every process itself."""
+_ECHO, _TORCHRUN_ECHO = 0.3, 5.0
+"""Seconds in which whoever started it, or torchrun, passes on the Ctrl-C that the terminal gave to it directly."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -19,7 +19,9 @@ class Interrupted(KeyboardInterrupt):
 class Signals:
     """Takes the signals from process start on, so that none ends the process while the model is being loaded."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, echo: float | None = None) -> None:
+        """A signal up to `echo` seconds after the first counts as the same one; a moment if unset."""
+        self._echo = echo if echo is not None else _TORCHRUN_ECHO if "TORCHELASTIC_RUN_ID" in os.environ else _ECHO
         self.number = 0
         """The first signal that came; 0 while none has."""
         self._at = 0.0
@@ -28,8 +30,10 @@ class Signals:
 
     def take(self) -> None:
         """Take the signals from now on. Main thread only."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # Under nohup a closed terminal is to be ignored, and in the background of a script Ctrl-C.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._on_signal)
 
     def give_back(self) -> None:
         """Let the signals do what they did before. Main thread only."""
@@ -46,7 +50,7 @@ class Signals:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.number:
-            if "TORCHELASTIC_RUN_ID" in os.environ and now - self._at < _TORCHRUN_ECHO:
+            if now - self._at < self._echo:
                 return
             # Asked twice: whoever asks does not want to wait. The last whole checkpoint is what remains.
             os._exit(128 + number)

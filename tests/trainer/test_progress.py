@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +68,16 @@ def test_a_pipe_gets_lines_and_no_control_characters() -> None:
     assert len(lines) < 10
     assert lines[0].startswith("step   1/100")
     assert lines[-1].startswith("step 100/100")
+
+
+def test_a_reader_that_goes_away_ends_no_training() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        console = Console(stream)
+        console.say("nobody reads this")
+        console.say("nor this")
+        assert Path(f"/proc/self/fd/{stream.fileno()}").readlink() == Path(os.devnull)
 
 
 def test_facts_stand_in_two_columns() -> None:

@@ -133,10 +133,30 @@ def test_a_signal_ends_it_after_the_step_with_a_checkpoint(tmp_path: Path, tiny_
     assert status(tmp_path)["status"] == "stopped"
 
 
+def test_a_signal_breaks_an_evaluation_off(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
+    from transformers import TrainerCallback
+
+    class Kill(TrainerCallback):
+        def on_prediction_step(self, *_: Any, **__: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signals = Signals()
+    signals.take()
+    try:
+        changes: dict[str, Any] = {"eval_steps": 2, "eval_fraction": 0.5, "max_steps": 20, "save_steps": 20}
+        settings = small(tmp_path, tiny_model, tiny_data, **changes)
+        outcome = train(settings, say=quietly, callbacks=[Kill()], signals=signals)
+    finally:
+        signals.give_back()
+    assert (outcome.state, outcome.step) == ("stopped", 3)
+    assert not (tmp_path / "logs" / "eval_log.jsonl").exists()
+    assert names(settings.output) == ["checkpoint-3"]
+
+
 def test_a_signal_before_the_first_step_ends_it_cleanly(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     def interrupt(line: str) -> None:
         if line.startswith("arithmetic"):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     signals = Signals()
     signals.take()
@@ -150,14 +170,24 @@ def test_a_signal_before_the_first_step_ends_it_cleanly(tmp_path: Path, tiny_mod
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_second_signal_ends_it_at_once(name: str, code: int) -> None:
+    assert signalled_twice(name, echo=0) == (code, "")
+
+
+def test_a_signal_that_comes_twice_at_once_counts_once() -> None:
+    assert signalled_twice("SIGINT", echo=60) == (0, "still here\n")
+
+
+def signalled_twice(name: str, *, echo: float) -> tuple[int, str]:
+    """Send the same signal twice to a process that takes it; return its exit code and what it said."""
     script = (
         "import os, signal\nfrom smartmon.trainer.signals import Signals\n"
-        f"signals = Signals(); signals.take(); signals.during(lambda: None)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"signals = Signals(echo={echo}); signals.take(); signals.during(lambda: None)\n"
         f"for _ in range(2): os.kill(os.getpid(), signal.{name})\n"
         "print('still here')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30)
-    assert (done.returncode, done.stdout) == (code, "")
+    return done.returncode, done.stdout
 
 
 def test_the_control_file_saves_and_stops(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
