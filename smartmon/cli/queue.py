@@ -120,6 +120,7 @@ def run(
 
     Example: smartmon queue run --model ~/models/qwen --once
     """
+    import os
     import shlex
     import time
 
@@ -135,8 +136,14 @@ def run(
     words = shlex.split(trainer) if trainer else [sys.executable, "-m", "smartmon", "train"]
     plan = Plan(chosen, words, once=once, stop_on_failure=stop_on_failure, keep_checkpoints=keep_checkpoints)
 
+    stream = sys.stderr if as_json else sys.stdout
+
     def say(line: str) -> None:
-        _print(f"{time.strftime('%H:%M:%S')}  {line}", sys.stderr if as_json else sys.stdout)
+        try:
+            _print(f"{time.strftime('%H:%M:%S')}  {line}", stream)
+        except OSError:
+            # Whoever read along has gone; the trainings go on.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
     stopping = Stopping()
     stopping.take()

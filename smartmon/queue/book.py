@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from smartmon import text
 from smartmon.errors import LockedError, StoreError
-from smartmon.queue.files import write_json
+from smartmon.queue.files import stamp, write_json
 from smartmon.queue.jobs import Jobs
 from smartmon.queue.places import Places
 
@@ -23,11 +23,17 @@ class Book:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._path = places.state / "state.json"
+        self._kept: tuple[tuple[int, ...], Jobs] = ((), Jobs())
+        """What was read last, and what the file was like then: each change is another file."""
 
     def read(self) -> Jobs:
         """Return the list as it is now; raise StoreError when the file cannot be used."""
+        found = stamp(self._path)
+        if found and found == self._kept[0]:
+            return self._kept[1]
         try:
-            return Jobs.from_json(json.loads(self._path.read_bytes()))
+            self._kept = found, Jobs.from_json(json.loads(self._path.read_bytes()))
+            return self._kept[1]
         except FileNotFoundError:
             return Jobs()
         except (OSError, ValueError, TypeError, KeyError) as error:

@@ -13,13 +13,13 @@ from smartmon.errors import SourceError, UsageError
 from smartmon.queue import inbox, outcome, training
 from smartmon.queue.book import Book
 from smartmon.queue.child import Child
-from smartmon.queue.files import move_file
+from smartmon.queue.files import move_file, move_folder, stage
 from smartmon.queue.jobs import Job, Jobs, JobState, begun, job_name
 from smartmon.queue.outcome import Outcome
 from smartmon.queue.places import Places
 from smartmon.records import Json
 
-RESERVED = ("--dataset", "--base-dir", "--output-dir", "--resume", "--adapter", "--config", "--plan", "-C")
+RESERVED = ("--dataset", "--base-dir", "--output-dir", "--resume", "--adapter", "--config", "--plan", "--test", "-C")
 """Options of the trainer that the queue gives itself."""
 _HOPELESS = (20, 21)
 """Exit codes of failures that going on would meet again: NaN, and data that cannot be used."""
@@ -92,27 +92,38 @@ class Desk:
             )
         if name is not None and job_name(name) != name:
             raise UsageError(f"--name {text.clean(name)!r}: a name has letters, digits, and . + - _ inside")
+        if name is not None and self.book.read().named(name) is not None:
+            raise UsageError(f"there is a job {name} already; give another --name")
         _readable(file)
         self.places.make()
         wanted = name or job_name(file.name)
+        inside = file.parent.resolve() == self.places.inbox.resolve() and inbox.is_data(file.name)
+        try:
+            # A large file takes a while: nobody has to wait for the list meanwhile.
+            part = None if inside else stage(file, self.places.inbox / f"{wanted}{inbox.ENDING}")
+        except OSError as error:
+            raise SourceError(f"cannot copy {text.clean(file)} into the inbox: {error.strerror}") from None
+        try:
+            job = Job(wanted, file.name, 0, priority, settings=dict(settings or {}), words=tuple(words))
+            return self._enter(replace(job, added_at=time.time()), part)
+        finally:
+            if part is not None:
+                part.unlink(missing_ok=True)
+
+    def _enter(self, job: Job, part: Path | None) -> Job:
+        """Let a file in the inbox, or the copy beside it, be a job."""
         with self.book.open() as edit:
             jobs = edit(lambda jobs: jobs)
-            if name is not None and jobs.named(name) is not None:
-                raise UsageError(f"there is a job {name} already; give another --name")
-            if file.resolve().parent == self.places.inbox.resolve() and inbox.is_data(file.name):
-                landed = file.name
-            else:
-                try:
-                    landed = inbox.put(file, self.places.inbox, jobs.free_name(wanted))
-                except OSError as error:
-                    raise SourceError(f"cannot copy {text.clean(file)} into the inbox: {error.strerror}") from None
-            known = jobs.of_file(landed)
-            if known is not None:
-                job = replace(known, priority=priority, settings=dict(settings or known.settings), words=tuple(words))
-                edit(lambda jobs: jobs.put(job))
-                return job
-            job = Job(jobs.free_name(wanted), landed, 0, priority, settings=dict(settings or {}), words=tuple(words))
-            return edit(lambda jobs: jobs.add(replace(job, added_at=time.time()))).jobs[-1]
+            if part is not None:
+                job = replace(job, file=inbox.land(part, self.places.inbox, jobs.free_name(job.name)))
+            known = jobs.of_file(job.file)
+            if known is None:
+                job = replace(job, name=jobs.free_name(job.name))
+                return edit(lambda jobs: jobs.add(job)).jobs[-1]
+            settings = job.settings or known.settings
+            changed = replace(known, priority=job.priority, settings=settings, words=job.words)
+            edit(lambda jobs: jobs.put(changed))
+            return changed
 
     def pause(self, reason: str, *, now: bool) -> Jobs:
         """Hold the queue: begin no other job; `now` stops the one under way as well, at a checkpoint."""
@@ -168,7 +179,7 @@ class Desk:
             job = replace(last.job, name=jobs.free_name(last.job.name), run=run, state=JobState.WAITING, reason="")
             job = replace(job, kills=0, started_at=None, leaving=False, base="" if anew else job.base)
             try:
-                last.folder.rename(self.places.active(run))
+                move_folder(last.folder, self.places.active(run))
             except OSError as error:
                 raise SourceError(f"cannot move {text.clean(last.folder)}: {error.strerror}") from None
             (self.places.active(run) / outcome.FILE).unlink(missing_ok=True)

@@ -39,23 +39,40 @@ def read_json(path: Path) -> dict[str, Json]:
 
 
 def copy_new(source: Path, target: Path) -> None:
-    """Copy a file to a name that nothing has; raise FileExistsError when something does, OSError else.
-
-    Until it is whole it has a hidden name ending in `.part`. A file that changes meanwhile is an error.
-    """
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    """Copy a file to a name that nothing has; raise FileExistsError when something does, OSError else."""
+    part = stage(source, target)
     try:
-        before = source.stat()
-        shutil.copyfile(source, part)
-        after = source.stat()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise OSError(errno.EBUSY, "it changed while it was copied", str(source))
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
         rename_new(part, target)
     finally:
         part.unlink(missing_ok=True)
     sync_folder(target.parent)
+
+
+def stage(source: Path, target: Path) -> Path:
+    """Copy a file beside its target under a hidden name ending in `.part`, and return where; raise OSError.
+
+    A file that changes meanwhile is an error.
+    """
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        before = stamp(source)
+        shutil.copyfile(source, part)
+        if stamp(source) != before:
+            raise OSError(errno.EBUSY, "it changed while it was copied", str(source))
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return part
+
+
+def drop_staged(folder: Path) -> None:
+    """Remove what processes that are no more have left half copied."""
+    for path in folder.glob(".*.part"):
+        owner = path.name.split(".")[-2]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            path.unlink(missing_ok=True)
 
 
 def move_file(source: Path, target: Path) -> None:

@@ -6,10 +6,12 @@ import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Collection
 from pathlib import Path
 
-from smartmon.queue.files import copy_new, stamp
+from smartmon.queue.files import stamp
 from smartmon.queue.jobs import first_free
+from smartmon.snapshots.syscalls import rename_new, sync_folder
 
 ENDING = ".jsonl"
 LOOKS = 2
@@ -36,10 +38,15 @@ class Inbox:
                         dated.append((entry.stat().st_mtime_ns, entry.name))
         return [name for _at, name in sorted(dated)]
 
-    def look(self) -> list[str]:
-        """Return the names of the files that have not changed since the look before, and are open to no writer."""
+    def look(self, known: Collection[str] = ()) -> list[str]:
+        """Return the names of the files that have not changed since the look before, and are open to no writer.
+
+        Those in `known` are not looked at.
+        """
         seen, whole = {}, []
         for name in self.files():
+            if name in known:
+                continue
             found = stamp(self.folder / name)
             before, looks = self._seen.get(name, ((), 0))
             seen[name] = (found, looks + 1 if found == before else 1)
@@ -83,14 +90,15 @@ def being_written(path: Path) -> bool:
     return False
 
 
-def put(source: Path, inbox: Path, wanted: str) -> str:
-    """Copy a file into the inbox under a name that nothing there has, and return the name; raise OSError."""
+def land(part: Path, inbox: Path, wanted: str) -> str:
+    """Give a file that was copied beside them a name that nothing in the inbox has; return it; raise OSError."""
     taken = {entry.name.removesuffix(ENDING) for entry in inbox.iterdir()}
     while True:
         name = first_free(wanted, taken)
         try:
-            copy_new(source, inbox / f"{name}{ENDING}")
+            rename_new(part, inbox / f"{name}{ENDING}")
         except FileExistsError:
             taken.add(name)
         else:
+            sync_folder(inbox)
             return f"{name}{ENDING}"

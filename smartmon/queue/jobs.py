@@ -109,6 +109,10 @@ class Jobs:
         """Return the job whose data file lies in the inbox under that name."""
         return next((job for job in self.jobs if job.file == file and not claimed(job)), None)
 
+    def files(self) -> set[str]:
+        """Return the names of the data files in the inbox that have a job."""
+        return {job.file for job in self.jobs if not claimed(job)}
+
     def add(self, job: Job) -> Self:
         """Return the list with one more job, which is the last to have come."""
         return replace(self, jobs=(*self.jobs, replace(job, order=self.next_order)), next_order=self.next_order + 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from smartmon import text
 from smartmon.queue import adapter, outcome
 from smartmon.queue.book import Book
-from smartmon.queue.files import read_json
+from smartmon.queue.files import drop_staged, read_json
 from smartmon.queue.inbox import is_data
 from smartmon.queue.jobs import Job, Jobs, JobState
 from smartmon.queue.places import OVER, Places, of_run
@@ -20,6 +20,7 @@ from smartmon.queue.training import fetch
 
 def recover(places: Places, book: Book, say: Callable[[str], None]) -> None:
     """Finish what was begun: folders not moved yet, files not fetched yet, jobs that only their folder remembers."""
+    drop_staged(places.inbox)
     for job in book.read().jobs:
         if job.run:
             _finish(places, book, job)

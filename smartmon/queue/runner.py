@@ -84,7 +84,7 @@ class Runner:
 
     def _idle(self, jobs: Jobs) -> bool:
         """Say once why nothing is being trained; return whether that is the end."""
-        unknown = [name for name in self.inbox.files() if jobs.of_file(name) is None]
+        unknown = set(self.inbox.files()) - jobs.files()
         if jobs.paused:
             told = f"held: {jobs.paused}; go on with: smartmon queue resume"
         elif self.plan.once:
@@ -100,16 +100,14 @@ class Runner:
         """Take note of new files, and of those that have gone."""
         for name in self.inbox.strangers():
             self.say(f"{text.clean(name)} in the inbox is no .jsonl and stays where it is")
-        whole = self.inbox.look()
-        now = time.time()
-        before = self.book.read()
+        now, before = time.time(), self.book.read()
+        whole = self.inbox.look(before.files())
         after = self.book.change(lambda jobs: noticed(jobs, whole, self.inbox, now))
-        for job in after.jobs:
-            if before.named(job.name) is None:
-                self.say(f"{job.name}: found in the inbox")
-        for job in before.jobs:
-            if after.named(job.name) is None:
-                self.say(f"{job.name}: its file has gone from the inbox, so it is dropped")
+        old, new = ([job.name for job in jobs.jobs] for jobs in (before, after))
+        for name in sorted(set(new) - set(old), key=new.index):
+            self.say(f"{name}: found in the inbox")
+        for name in sorted(set(old) - set(new), key=old.index):
+            self.say(f"{name}: its file has gone from the inbox, so it is dropped")
 
     def _train(self, job: Job) -> None:
         """Bring one job as far as it goes."""
@@ -247,8 +245,9 @@ def noticed(jobs: Jobs, whole: Sequence[str], inbox: Inbox, now: float) -> Jobs:
             jobs = jobs.drop(job.name)
         elif refused(job) and stamp(inbox.folder / job.file) != job.stamp:
             jobs = jobs.put(replace(job, state=JobState.WAITING, reason="", stamp=()))
+    known = jobs.files()
     for name in whole:
-        if jobs.of_file(name) is None:
+        if name not in known:
             jobs = jobs.add(Job(jobs.free_name(job_name(name)), name, order=0, added_at=now))
     return jobs
 

@@ -20,9 +20,11 @@ class Stopping:
         self._before: dict[int, object] = {}
 
     def take(self) -> None:
-        """Take the signals from now on. Main thread only."""
+        """Take the signals from now on, but for those that are ignored, as `nohup` has it. Main thread only."""
         signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._before[number] = signal.signal(number, self._on_signal)
 
     def give_back(self) -> None:

@@ -192,6 +192,33 @@ def test_a_signal_lets_the_training_save_and_the_next_queue_goes_on(base: Path, 
     assert (done.returncode, bench.learned()) == (0, "poems:1 poems:2 poems:3 poems:4 ")
 
 
+def test_a_reader_that_goes_away_ends_no_training(base: Path, bench: Bench):
+    """As with `| head -1`."""
+    gate = base.parent / "gate"
+    typed(0, base, "add", str(rows(base, until=str(gate))))
+    queue = subprocess.Popen(command(base, "--once"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert queue.stdout is not None
+    queue.stdout.close()
+    bench.until(lambda: bench.pid("poems"), "it never began")
+    gate.touch()
+    assert queue.stderr is not None
+    assert (queue.stderr.read(), queue.wait(timeout=30)) == ("", 0)
+    queue.stderr.close()
+    assert bench.learned() == "poems:1 poems:2 poems:3 poems:4 "
+
+
+def test_a_queue_under_nohup_outlives_its_terminal(base: Path, bench: Bench):
+    gate = base.parent / "gate"
+    typed(0, base, "add", str(rows(base, until=str(gate))))
+    words = ["nohup", *command(base, "--once")]
+    queue = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    bench.until(lambda: bench.pid("poems"), "it never began")
+    queue.send_signal(signal.SIGHUP)
+    gate.touch()
+    assert queue.wait(timeout=30) == 0
+    assert bench.learned() == "poems:1 poems:2 poems:3 poems:4 "
+
+
 def test_a_second_signal_ends_a_training_that_does_not_stop(base: Path, bench: Bench):
     typed(0, base, "add", str(rows(base, deaf=True, until="/no/such/gate")))
     queue = subprocess.Popen(command(base), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from smartmon.queue import inbox
+from smartmon.queue import files, inbox
 from smartmon.queue.files import copy_new, move_file
 from smartmon.queue.inbox import Inbox
 
@@ -56,7 +58,18 @@ def test_a_second_file_of_one_name_gets_a_number(tmp_path: Path):
     source.write_text("{}\n")
     box = tmp_path / "inbox"
     box.mkdir()
-    assert [inbox.put(source, box, "a") for _ in range(2)] == ["a.jsonl", "a-2.jsonl"]
+    landed = [inbox.land(files.stage(source, box / "a.jsonl"), box, "a") for _ in range(2)]
+    assert landed == ["a.jsonl", "a-2.jsonl"]
+
+
+def test_a_copy_that_its_process_never_finished_is_cleared_away(tmp_path: Path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine, left = tmp_path / f".a.jsonl.{os.getpid()}.part", tmp_path / f".a.jsonl.{gone.pid}.part"
+    for path in (mine, left):
+        path.touch()
+    files.drop_staged(tmp_path)
+    assert [mine.exists(), left.exists()] == [True, False]
 
 
 def test_a_copy_never_writes_over_what_is_there(tmp_path: Path):
