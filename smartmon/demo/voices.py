@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -16,8 +17,10 @@ from smartmon.demo.witness import Witness
 
 _SHOWN = {"run_started", "incident_opened", "incident_resolved", "snapshot_created", "snapshot_skipped"}
 """Kinds of events that are told; `events list` has the rest."""
-_SAID = ("arithmetic:", "base model:", "adapter:", "trained:")
+_SAID = ("base model ", "trained ")
 """Beginnings of what the training says of itself that is told; `training_config.json` has the rest."""
+
+_COLUMNS = re.compile(" {2,}")
 
 
 def tell_events(tail: subprocess.Popen[bytes], narrator: Narrator, witness: Witness) -> None:
@@ -59,7 +62,7 @@ def hear(training: subprocess.Popen[bytes], narrator: Narrator, witness: Witness
             witness.provoked(told["trouble"], told["step"], told["at"])
             narrator.tell("demo", f"PROVOKED at step {told['step']}: {told['trouble']}")
         elif "said" in told and told["said"].startswith(_SAID):
-            narrator.tell("training", told["said"])
+            narrator.tell("training", _COLUMNS.sub(": ", told["said"]))
         elif "error" in told:
             narrator.tell("training", told["error"])
 
