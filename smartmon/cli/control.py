@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def control(
-    word: Annotated[Word, typer.Argument(help="What the training is to do.")],
+    word: Annotated[Word, typer.Argument(metavar="WORD", help="What the training is to do.")],
     base_dir: Annotated[
         Path,
         typer.Option("--base-dir", "-C", metavar="DIR", help="The training's directory.", show_default="current"),

@@ -83,11 +83,13 @@ class Course:
         self._obedience = Obedience(Wishes(self._peers, control), writer)
         # Several devices in one process run the model in threads, whose sums would be mixed up.
         hooked = model is not None and getattr(args, "n_gpu", 1) <= 1
-        self._meter = self._parts("token accuracy", lambda: Meter(model), None) if hooked else None
-        compiled = getattr(args, "torch_compile", False) or not hooked
-        self._experts = (
-            None if compiled else self._parts("expert usage", lambda: Experts(model, options.expert_steps), None)
-        )
+        compiled = bool(getattr(args, "torch_compile", False))
+        self._meter = self._parts("token accuracy", lambda: Meter(model, compiled=compiled), None) if hooked else None
+        self._experts = self._parts("expert usage", lambda: Experts(model, options.expert_steps), None)
+        if not hooked or compiled or not self._experts:
+            self._experts = None
+        by_steps = str(getattr(args.logging_strategy, "value", args.logging_strategy)) == "steps"
+        self._every = max(1, int(state.logging_steps or 1)) if by_steps else _SAMPLED
         self._counting = False
         self._language = model is not None and is_language_model(model)
         self._looks: Looks | None = None
@@ -131,7 +133,7 @@ class Course:
         if self._looks is not None and not self._looks.off:
             self._parts("looking at answers", lambda: self._look(model, state), None)
         if self._meter is not None:
-            self._meter.comparing = _is_logged(args, state, step)
+            self._meter.comparing = step % self._every == 0 or (step == 1 and args.logging_first_step)
         if self._experts is not None and self._experts.due(step):
             self._counting = self._parts("expert usage", self._experts.start, None) is None
 
@@ -209,6 +211,8 @@ class Course:
         if not math.isfinite(totals.loss):
             # Hugging Face's filter leaves such losses out of its mean, and shows 0.0 if there is no other.
             row["loss"] = totals.loss
+        elif not totals.losses and row["loss"] == 0.0 and math.isnan(row.get("grad_norm", 0.0)):
+            row["loss"] = math.nan  # TRL computes it outside the model; nothing else ends as 0.0 with such gradients
         accuracy = totals.accuracy
         if accuracy is None and isinstance(theirs := logs.get("mean_token_accuracy"), int | float):
             accuracy = 100 * theirs
@@ -368,13 +372,6 @@ class Course:
             self._meter.close()
         if self._experts is not None:
             self._experts.stop()
-
-
-def _is_logged(args: Any, state: Any, step: int) -> bool:
-    """Whether the Trainer will log a step; where that is not by number, some are taken."""
-    by_steps = str(getattr(args.logging_strategy, "value", args.logging_strategy)) == "steps"
-    every = (state.logging_steps or 1) if by_steps else _SAMPLED
-    return bool(step % max(1, int(every)) == 0 or (step == 1 and args.logging_first_step))
 
 
 def _gpu_memory() -> dict[str, float]:
