@@ -33,8 +33,8 @@ _OF_A_SAMPLE = frozenset(
     | {"seconds", "share", "looks", "skipped"}
 )
 """Numbers of the one sample that a detail file shows, and of the look at it: the next sample has others."""
-_OF_THE_PROCESS = frozenset({"pid", "attempt"})
-"""Numbers that tell which process wrote, and measure nothing."""
+_OF_THE_PROCESS = frozenset({"pid", "attempt", "checkpoint_step", "checkpoint_bytes", "checkpoint_seconds"})
+"""Numbers that tell which process wrote, or how it saved: none of them measures the training."""
 _PLACEHOLDERS = ("loss", "eval_loss", "perplexity", "eval_perplexity")
 _LATE = 600.0
 """Seconds by which a status may tell an earlier moment than the one at which it was seen to be written."""
