@@ -1,4 +1,8 @@
-"""`exec` from beginning to end: a folder for the run, a daemon to watch it, the command, and what became of it."""
+"""`exec` from beginning to end: a folder for the run, a daemon to watch it, the command, and what became of it.
+
+What it cannot do: an `exec` that is itself killed by SIGKILL leaves the command at a closed pipe, as any `| tee` would.
+The next one of that name says so; the daemon stays, and tells that the run no longer moves.
+"""
 
 from __future__ import annotations
 

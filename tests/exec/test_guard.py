@@ -116,11 +116,3 @@ def test_a_daemon_that_somebody_else_started_stays(tmp_path: Path) -> None:
         done = run(tmp_path, "true", options=())
         assert f"watched by the daemon that is there (pid {daemon.pid})".encode() in done.stderr
         assert daemon.poll() is None
-
-
-def test_help_says_what_comes_back(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "smartmon", "exec", "--help"], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    assert "Example: smartmon exec -- torchrun" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
@@ -91,6 +92,15 @@ def test_a_sitecustomize_of_the_users_own_runs_as_without_us(tmp_path: Path, fak
     (fake / "sitecustomize.py").write_text("raise ValueError('theirs')\n")
     _, err = told(tmp_path, fake, "")
     assert err[-2:] == ["Error in sitecustomize; set PYTHONVERBOSE for traceback:", "ValueError: theirs"]
+
+
+def test_the_hook_loads_nothing_that_python_does_not_load_by_itself(tmp_path: Path) -> None:
+    code = "import sys; print(sorted(sys.modules))"
+    loaded = [
+        set(ast.literal_eval(run(tmp_path, sys.executable, "-c", code, options=(*NAMED, *more)).stdout.decode()))
+        for more in ((), ("--no-instrument",))
+    ]
+    assert loaded[0] - loaded[1] <= {"_smartmon_hook", "sitecustomize", "__future__"}
 
 
 def test_the_path_of_the_user_stays_in_its_order() -> None:
