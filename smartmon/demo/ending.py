@@ -34,7 +34,7 @@ def tell(stage: Stage, witness: Witness, narrator: Narrator) -> None:
     base, question = text.clean(stage.run), next(iter(QUESTIONS))
     for words in ("status", "events list", f"why run --step {begun + 1}", "snapshots verify --full"):
         narrator.plain(f"  smartmon {words} --base-dir {base}")
-    narrator.plain(f'  smartmon sample {text.clean(good)} --prompt "{question}"', f"  less {text.clean(stage.alerts)}")
+    narrator.plain(f'  smartmon sample {text.clean(good)} -p "{question}"', f"  less {text.clean(stage.alerts)}")
 
 
 def _tell_troubles(witness: Witness, narrator: Narrator) -> None:
