@@ -10,7 +10,7 @@ from pathlib import Path
 
 from smartmon import text
 from smartmon.errors import SourceError, UsageError
-from smartmon.queue import inbox, outcome, training
+from smartmon.queue import adapter, inbox, outcome, training
 from smartmon.queue.book import Book
 from smartmon.queue.child import Child
 from smartmon.queue.files import move_file, move_folder, stage
@@ -177,7 +177,9 @@ class Desk:
             anew = anew or last.facts.get("exit_code") in _HOPELESS
             run = self.places.new_run(last.job.name, time.time()) if anew else last.job.run
             job = replace(last.job, name=jobs.free_name(last.job.name), run=run, state=JobState.WAITING, reason="")
-            job = replace(job, kills=0, started_at=None, leaving=False, base="" if anew else job.base)
+            job = replace(job, kills=0, started_at=None, leaving=False)
+            if anew:
+                job = replace(job, base=adapter.identity(self.places.model))
             try:
                 move_folder(last.folder, self.places.active(run))
             except OSError as error:

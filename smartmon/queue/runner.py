@@ -207,6 +207,8 @@ class Runner:
         now = time.time()
         job = replace(job, pid=0, birth="", leaving=False)
         facts = outcome.facts(training.status(self.places, job), code)
+        if verdict.state is JobState.FAILED:
+            training.tell_failure(self.places, job, verdict.reason)
         folder = self.places.over(verdict.state, job.run)
         ended = Outcome(job, verdict.state, verdict.reason, folder, now, facts)
         try:

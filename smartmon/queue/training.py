@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ class Training:
         """Return what is known of a training that is over."""
         own = self.places.run(job.run) / _STATUS
         said = status(self.places, job) if _mtime(own) > job.status_seen else {}
-        lines = last_lines(self.places.active(job.run) / LOG, since=job.log_at)
+        active = self.places.active(job.run)
+        # What it says of a file in its folder must hold when that has moved.
+        lines = [line.replace(f"{active}/", "") for line in last_lines(active / LOG, since=job.log_at)]
         code, asked = (child.code, child.asked) if child is not None else (None, False)
         return End(code, said, adapter.is_whole(self.places.output(job.run)), lines, asked)
 
@@ -175,6 +178,22 @@ def fetch(places: Places, job: Job) -> None:
 def status(places: Places, job: Job) -> dict[str, Any]:
     """Return what a job's training said last."""
     return read_json(places.run(job.run) / _STATUS)
+
+
+def tell_failure(places: Places, job: Job, reason: str) -> None:
+    """Write into a failed job's status why, if its training did not: who watches the runs is told then.
+
+    A training that is killed says nothing, nor does one whose data is refused before the first step.
+    """
+    said = status(places, job)
+    if said.get("status") in ("crashed", "error", "stopped"):
+        return
+    now = datetime.now().astimezone().isoformat(timespec="milliseconds")
+    told = {"status": "error", "error_type": "QueueJobFailed", "error_message": reason, "timestamp": now}
+    path = places.run(job.run) / _STATUS
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"current_file": job.file, **said, **told})
 
 
 def newest_checkpoint(output: Path) -> int:

@@ -117,9 +117,10 @@ def _failure(end: End) -> str:
 
 def _said(end: End) -> str:
     """The one line in which the training says what was wrong."""
-    for line in reversed(end.lines):
+    for index, line in reversed(list(enumerate(end.lines))):
         if line.startswith("smartmon: "):
-            return text.clean(line.removeprefix("smartmon: "))[:400]
+            detail = end.lines[index + 1].strip() if [*end.lines, ""][index + 1].startswith(" ") else ""
+            return text.clean("; ".join(filter(None, (line.removeprefix("smartmon: "), detail))))[:400]
     if end.status.get("status") in ("crashed", "error") and end.status.get("error_message"):
         kind = end.status.get("error_type") or ""
         return text.clean(f"{kind}: {end.status['error_message']}".removeprefix(": "))[:400]

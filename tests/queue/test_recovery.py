@@ -188,5 +188,10 @@ def test_a_failure_that_would_come_again_is_tried_anew(bench: Bench, code: int):
     bench.desk.add(bench.data("a", exit=code, say="hopeless", exit_at=3))
     bench.run()
     first = bench.folder(JobState.FAILED, "a").name
-    assert bench.desk.retry("a").run != first
+    job = bench.desk.retry("a")
+    assert job.run != first
     assert not (bench.base / "failed" / first).exists()
+    (bench.places.active(job.run) / "a.jsonl").write_text(json.dumps({"name": "a"}))
+    assert bench.run() == [("a", "done")]
+    assert bench.learned() == "a:1 a:2 a:3 a:4 "
+    assert [line for line in bench.said if "go on" in line or "goes on" in line or "has changed" in line] == []

@@ -74,6 +74,14 @@ def test_the_queue_goes_on_after_a_failure_from_the_last_good_adapter(bench: Ben
     assert "the loss is NaN at step 2" in outcome.read(bench.folder(JobState.FAILED, "nan")).reason  # type: ignore[union-attr]
 
 
+def test_a_failure_that_the_training_did_not_tell_stands_in_its_status(bench: Bench):
+    bench.drop("a", exit=21, say="every row is bad", status="initialized")
+    bench.run()
+    (path,) = bench.places.runs.glob("*_a/status/training_status.json")
+    told = json.loads(path.read_text())
+    assert (told["status"], told["error_message"]) == ("error", "its data cannot be used: every row is bad")
+
+
 def test_a_queue_that_is_to_stop_at_a_failure_leaves_the_rest_waiting(bench: Bench):
     bench.desk.add(bench.data("bad", exit=21, say="no rows"))
     bench.desk.add(bench.data("good"))

@@ -33,6 +33,11 @@ OOM = {"status": "crashed", "error_type": "OOM", "error_message": "batch_size 8 
         (End(20, OOM, False, asked=True), "failed", "no longer a number"),
         (End(20, {}, False, ["smartmon: the loss is NaN at step 12"]), "failed", "the loss is NaN at step 12"),
         (End(21, {}, False, ["reads", "smartmon: a.jsonl is empty", "bye"]), "failed", "a.jsonl is empty"),
+        (
+            End(21, {}, False, ["smartmon: every row is bad", "  a.jsonl:1: is not JSON"]),
+            "failed",
+            "bad; a.jsonl:1: is",
+        ),
         (End(22, {}, False), "failed", "no whole checkpoint"),
         (End(5, {}, False, ["smartmon: another training (pid 7)"]), "interrupted", "another training"),
         (End(77, {}, False, ["what?", ""]), "failed", "exit code 77: what?"),
