@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from smartmon import text
 from smartmon.errors import UsageError
-from smartmon.trainer.data import Collator, Rows, Table, read_rows, split
+from smartmon.trainer.data import Collator, Corpus, Rows, Table, read_rows, split
 from smartmon.trainer.packing import decide, pack, pack_length
 from smartmon.trainer.settings import TrainSettings
 
@@ -14,12 +16,22 @@ from smartmon.trainer.settings import TrainSettings
 class Feed:
     """The rows of one training."""
 
-    def __init__(self, settings: TrainSettings, tokenizer: Any, max_length: int) -> None:
-        """Read the datasets. Raises DataError for rows that cannot be used, UsageError for settings that contradict."""
-        self._settings, self._max_length = settings, max_length
+    def __init__(
+        self,
+        settings: TrainSettings,
+        tokenizer: Any,
+        max_length: int,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Read the datasets; `progress` is told how many rows it has got to.
+
+        Raises DataError for rows that cannot be used, UsageError for settings that contradict each other.
+        """
+        self._settings, self._max_length, self._progress = settings, max_length, progress
         self.tokenizer = tokenizer
         """With the chat template that the rows were read by, also where it had none of its own."""
-        corpus = _read(settings.dataset, settings, tokenizer, max_length)
+        corpus = self._read(settings.dataset)
         # Its lines have a name of up to ten columns before each.
         self.summary = [f"{line[:10].strip()}: {line[10:]}".removeprefix(": ") for line in corpus.summary()]
         """Lines for people about what was read."""
@@ -27,7 +39,7 @@ class Feed:
         """Rows to evaluate on; None where there are none."""
         self.rows: Table = corpus.rows
         """Rows to train on."""
-        self._split(tokenizer)
+        self._split()
         self.longest = max(self.rows.lengths())
         """Tokens of the longest row."""
         self.batch_size = settings.batch_size
@@ -36,10 +48,10 @@ class Feed:
         self.collator = Collator(tokenizer.pad_token_id)
         self.decision = ""
 
-    def _split(self, tokenizer: Any) -> None:
+    def _split(self) -> None:
         settings, found = self._settings, None
         if settings.eval_steps and settings.eval_dataset is not None:
-            found = _read(settings.eval_dataset, settings, tokenizer, self._max_length).rows
+            found = self._read(settings.eval_dataset).rows
         elif settings.eval_steps:
             self.rows, found = split(self.rows, settings.eval_fraction, settings.seed)
         self.evaluation = found if found is not None and len(found) else None
@@ -77,13 +89,13 @@ class Feed:
             f"{text.count(len(self.rows))} rows to train on, {text.count(evaluated)} to evaluate on"
         )
 
-
-def _read(path: Any, settings: TrainSettings, tokenizer: Any, max_length: int) -> Any:
-    return read_rows(
-        path,
-        tokenizer,
-        max_length=max_length,
-        system_prompt=settings.system_prompt,
-        assistant_only=settings.assistant_only,
-        strict=settings.strict,
-    )
+    def _read(self, path: Path) -> Corpus:
+        return read_rows(
+            path,
+            self.tokenizer,
+            max_length=self._max_length,
+            system_prompt=self._settings.system_prompt,
+            assistant_only=self._settings.assistant_only,
+            strict=self._settings.strict,
+            progress=self._progress,
+        )

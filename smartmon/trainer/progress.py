@@ -34,6 +34,9 @@ class Lines:
             for part in fact(told):
                 self.say(part)
 
+    def busy(self, what: str) -> None:
+        """Something goes on that takes a while; a pipe need not know."""
+
     def begin(self, step: int) -> None:
         """The steps begin after this one."""
         self._pace = _Pace(step)
@@ -47,7 +50,7 @@ class Lines:
         now = time.monotonic()
         if now - self._lined >= _PIPED_EVERY or step == total or not _finite(metrics.get("loss")):
             self._lined = now
-            self.say(line(step, total, {"eta_seconds": self._pace.left(total), **_known(metrics)}))
+            self.say(line(step, total, {**_known(metrics), "eta_seconds": self._pace.left(total)}))
 
     def close(self) -> None:
         """The steps are over."""
@@ -63,13 +66,19 @@ class Console(Lines):
         self._last: dict[str, Any] = {}
         self._drawn = -math.inf
 
+    def busy(self, what: str) -> None:
+        """Show it where the bar will be."""
+        if self._terminal:
+            self._bar = f"{what} ..."
+            self._put(_ERASE + self._bar)
+
     def step(self, step: int, total: int) -> None:
         """A step is done."""
         super().step(step, total)
         now = time.monotonic()
         if self._terminal and (now - self._drawn >= _REDRAW_EVERY or step == total):
             self._drawn = now
-            self._bar = bar(step, total, {"eta_seconds": self._pace.left(total), **self._last}, self._width())
+            self._bar = bar(step, total, {**self._last, "eta_seconds": self._pace.left(total)}, self._width())
             self._put(_ERASE + self._bar)
 
     def row(self, step: int, total: int, metrics: Mapping[str, Any]) -> None:

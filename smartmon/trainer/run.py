@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smartmon import text
-from smartmon.errors import NonFiniteError, SmartmonError, TrainingError
+from smartmon.errors import NonFiniteError, SmartmonError, TrainingError, UsageError
 from smartmon.trainer import arguments, checkpoints, lock, ranks, record, resume
 from smartmon.trainer.export import export
 from smartmon.trainer.outcome import Outcome
@@ -27,6 +27,7 @@ from smartmon.trainer.signals import Signals
 from smartmon.trainer.writer import StatusWriter
 
 if TYPE_CHECKING:
+    from smartmon.trainer.attempt import Attempt
     from smartmon.trainer.feed import Feed
 
 
@@ -50,51 +51,71 @@ def train(
     console = shown if first else Lines(lambda _line: None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(quiet())
+        stack.callback(console.close)
         if first:
             stack.enter_context(lock.held([settings.base_dir, settings.output]))
+        console.busy("loading what trains")
         ranks.join()
-        stack.callback(ranks.leave)
+        if settings.fsdp:
+            _check_sharding(world)
 
         # 1. The rows: what is wrong with them is known before a model is loaded.
-        feed, digest = _rows(settings), record.digest(settings.dataset)
+        feed, digest = _rows(settings, console), record.digest(settings.dataset)
         console.facts(feed.summary)
 
         # 2. Where to start: anew, or at a checkpoint that is whole.
         start = ranks.agree(lambda: resume.choose(settings, digest, world))
         console.facts([f"start: {note}" for note in start.notes])
         if start.complete:
+            ranks.leave()
             return _complete(settings, start, console)
 
         # 3. From here on there is a status, and whoever watches sees how it ends.
-        about = record.begin(settings, digest, len(feed.rows), world)
         writer = stack.enter_context(ShownWriter(settings, console)) if first else None
+        about = record.begin(settings, digest, len(feed.rows), world)
         with _explained(settings, writer):
-            # 4. The model, in 4 bits, with an adapter; then how the rows are laid out for it.
-            from smartmon.trainer.model import load
-
-            loaded = load(settings, adapter=start.checkpoint, longest=feed.longest)
-            feed.arrange(loaded.model)
-            total = arguments.total_steps(settings, len(feed.train), feed.batch_size * world)
-            console.facts([*loaded.decisions, f"packing: {feed.decision}", f"steps: {feed.plan(total, world)}"])
-            about |= {"decisions": [*loaded.decisions, feed.decision], "total_steps": total}
-
-            # 5. The steps. After the last one, or the one at which it was stopped, a checkpoint has been saved.
-            from smartmon.trainer.attempt import Attempt
-
-            attempt = Attempt(settings, loaded, feed, total, writer=writer, console=console, callbacks=callbacks)
-            if writer is not None:
-                writer.begin(total)
-                record.write(settings.output, about)
+            attempt = _prepared(settings, feed, start, about, writer=writer, console=console, callbacks=callbacks)
             attempt.run(start.checkpoint, signals)
+            outcome = attempt.outcome(start.step, time.monotonic() - begun)
 
             # 6. The adapter out of the last checkpoint, and how it ended.
-            outcome = attempt.outcome(start.step, time.monotonic() - begun)
-            if first:
+            if writer is not None:
                 outcome = _keep(settings, outcome, about, writer)
-        console.close()
-        for line in outcome.lines():
-            console.say(line)
-        return outcome
+        ranks.leave()
+    for line in outcome.lines():
+        console.say(line)
+    return outcome
+
+
+def _prepared(
+    settings: TrainSettings,
+    feed: Feed,
+    start: resume.Start,
+    about: dict[str, Any],
+    *,
+    writer: ShownWriter | None,
+    console: Console | Lines,
+    callbacks: Sequence[Any],
+) -> Attempt:
+    """Load what is trained, and say what was decided; the record of it goes into `about` and the output folder."""
+    from smartmon.trainer.attempt import Attempt
+    from smartmon.trainer.model import load
+
+    # 4. The model, in 4 bits, with an adapter; then how the rows are laid out for it.
+    console.busy("loading the model")
+    loaded = load(settings, adapter=start.checkpoint, longest=feed.longest)
+    feed.arrange(loaded.model)
+    total = arguments.total_steps(settings, len(feed.train), feed.batch_size * ranks.world_size())
+    plan = feed.plan(total, ranks.world_size())
+    console.facts([*loaded.decisions, f"packing: {feed.decision}", f"steps: {plan}"])
+    about |= {"decisions": [*loaded.decisions, feed.decision], "total_steps": total}
+
+    # 5. The steps. After the last one, or the one at which it is stopped, there is a checkpoint.
+    attempt = Attempt(settings, loaded, feed, total, writer=writer, console=console, callbacks=callbacks)
+    if writer is not None:
+        writer.begin(total)
+        record.write(settings.output, about)
+    return attempt
 
 
 def _absolute(settings: TrainSettings) -> TrainSettings:
@@ -110,14 +131,27 @@ def _absolute(settings: TrainSettings) -> TrainSettings:
     return settings.model_copy(update=changed)
 
 
-def _rows(settings: TrainSettings) -> Feed:
+def _check_sharding(world_size: int) -> None:
+    """Raise UsageError where there is nothing to shard over: Transformers would silently train otherwise."""
+    from smartmon.trainer.device import choose_device
+
+    choose_device(fsdp=True)
+    if world_size == 1:
+        raise UsageError(
+            "--fsdp shards a model over several GPUs, and this is one process; start it with "
+            "torchrun --nproc-per-node 2 -m smartmon train ..., or leave --fsdp out"
+        )
+
+
+def _rows(settings: TrainSettings, console: Console | Lines) -> Feed:
     from smartmon.trainer.feed import Feed
     from smartmon.trainer.model import context_length, load_tokenizer
     from smartmon.trainer.pretrained import read_config
 
     config = read_config(settings.model)  # first: it says best what is wrong with a model
     tokenizer = load_tokenizer(settings)
-    return Feed(settings, tokenizer, context_length(settings, config, tokenizer))
+    length = context_length(settings, config, tokenizer)
+    return Feed(settings, tokenizer, length, progress=lambda rows: console.busy(f"reading rows  {text.count(rows)}"))
 
 
 def _complete(settings: TrainSettings, start: resume.Start, console: Console | Lines) -> Outcome:
@@ -136,13 +170,12 @@ def _complete(settings: TrainSettings, start: resume.Start, console: Console | L
     )
 
 
-def _keep(settings: TrainSettings, outcome: Outcome, about: dict[str, Any], writer: StatusWriter | None) -> Outcome:
+def _keep(settings: TrainSettings, outcome: Outcome, about: dict[str, Any], writer: StatusWriter) -> Outcome:
     """Leave the adapter and the record, and tell the status how it ended."""
     if outcome.checkpoint is not None:
         outcome = dataclasses.replace(outcome, adapter=export(outcome.checkpoint, settings.output))
     record.write(settings.output, about | {"state": outcome.state, "step": outcome.step})
-    if writer is not None:
-        writer.close(outcome.state)
+    writer.close(outcome.state)
     return outcome
 
 
