@@ -13,6 +13,8 @@ _ROWS = 50
 """Rows that the remaining time is estimated from: evaluations among them are part of the pace."""
 _FOLD = 64
 """Values that are kept one by one before they are added up; each is a tensor of its own."""
+_WAITING = 16
+"""Passes that wait to be added up; each keeps its mask."""
 _IN_PLACE = re.compile("MaskedLM|TokenClassification|Encoder", re.IGNORECASE)
 """Models whose output at a place is about that place, not the next one."""
 
@@ -78,6 +80,26 @@ class Sums:
     def __init__(self) -> None:
         self._kept: dict[str, list[Any]] = {}
         self._numbers: dict[str, float] = {}
+        self._passes: list[tuple[Any, Any, Any, Any]] = []
+
+    def passed(self, loss: Any, shape: Any, mask: Any, places: Any) -> None:
+        """Note a forward pass: its detached loss, the shape of its ids, its attention mask and position ids, or None.
+
+        They are added up a few passes later, together: by then a hook would pay three times as much for each of them.
+        """
+        self._passes.append((loss, shape, mask, places))
+        if len(self._passes) >= _WAITING:
+            self._settle()
+
+    def _settle(self) -> None:
+        for loss, shape, mask, places in self._passes:
+            if loss is not None:
+                self.add(loss=loss if loss.dim() == 0 else loss.mean(), losses=1)
+            if shape is not None:
+                packed = mask is None and places is not None and shape[0] == 1
+                self.add(tokens=mask.sum() if mask is not None and mask.dim() == 2 else shape.numel())
+                self.add(rows=places.eq(0).sum() if packed else shape[0])
+        self._passes.clear()
 
     def add(self, **values: Any) -> None:
         """Add numbers, and tensors of one element."""
@@ -92,6 +114,7 @@ class Sums:
 
     def read(self) -> Totals:
         """Return the sums so far; this waits for the GPU."""
+        self._settle()
         tensors = {name: float(_total(kept)) for name, kept in self._kept.items() if kept}
         return Totals(**(self._numbers | {k: v + self._numbers.get(k, 0.0) for k, v in tensors.items()}))
 
@@ -130,28 +153,26 @@ class Meter:
         if self.off:
             return
         try:
-            if module.training:
-                self._count(self.training, inputs, output, compare=self.comparing)
-            elif inputs.get("labels") is not None:
-                self._count(self.evaluation, inputs, output, compare=True)
+            training = module.training
+            if not training and inputs.get("labels") is None:
+                return
+            sums = self.training if training else self.evaluation
+            loss, ids = _of(output, "loss"), inputs.get("input_ids")
+            sums.passed(
+                None if loss is None else loss.detach(),
+                None if ids is None else ids.shape,
+                inputs.get("attention_mask"),
+                inputs.get("position_ids"),
+            )
+            if self.comparing or not training:
+                self._compare(sums, inputs, output)
         except Exception as problem:  # noqa: BLE001 - somebody else's model and batch
             self.problem, self.off = problem, True
 
-    def _count(self, sums: Sums, inputs: Mapping[str, Any], output: Any, *, compare: bool) -> None:
-        loss = _of(output, "loss")
-        if loss is not None:
-            sums.add(loss=loss.detach() if loss.dim() == 0 else loss.detach().mean(), losses=1)
-        ids, mask, places = inputs.get("input_ids"), inputs.get("attention_mask"), inputs.get("position_ids")
-        if ids is not None:
-            packed = mask is None and ids.shape[0] == 1
-            sums.add(tokens=mask.sum() if mask is not None and mask.dim() == 2 else ids.numel())
-            sums.add(rows=places.eq(0).sum() if packed and places is not None else ids.shape[0])
-        if compare:
-            self._compare(sums, inputs, _of(output, "logits"))
-            if (aux := _of(output, "aux_loss")) is not None:
-                sums.add(aux=aux.detach(), auxes=1)
-
-    def _compare(self, sums: Sums, inputs: Mapping[str, Any], logits: Any) -> None:
+    def _compare(self, sums: Sums, inputs: Mapping[str, Any], output: Any) -> None:
+        logits = _of(output, "logits")
+        if (aux := _of(output, "aux_loss")) is not None:
+            sums.add(aux=aux.detach(), auxes=1)
         labels, shift = inputs.get("labels"), self._shift
         if inputs.get("shift_labels") is not None:
             labels, shift = inputs["shift_labels"], 0
@@ -202,7 +223,7 @@ def _likeliest(logits: Any, wanted: Any) -> Any:
 
 
 def _of(output: Any, name: str) -> Any:
-    return output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+    return output.get(name) if type(output) is dict else getattr(output, name, None)
 
 
 def _total(values: list[Any]) -> Any:
