@@ -34,7 +34,7 @@ def exec_(
     ] = None,
     run_dir: Annotated[
         Path | None,
-        typer.Option("--run-dir", metavar="DIR", help="The run's folder itself, below the base dir or not."),
+        typer.Option("--run-dir", metavar="DIR", help="The run's folder itself, in place of DIR/NAME."),
     ] = None,
     config: ConfigPath = None,
     instrument: Annotated[
@@ -77,9 +77,11 @@ def exec_(
     if name is not None and (name in ("", ".", "..") or "/" in name or name.startswith(".") or "\0" in name):
         raise UsageError(f"--name {name!r} must be the name of a folder, like: --name my-run")
     command.check(words)
-    base = (base_dir or Path()).absolute()
+    base, given = (base_dir or Path()).resolve(), run_dir.resolve() if run_dir is not None else None
+    if given is not None and not given.is_relative_to(base):
+        base = given  # a daemon finds a run that is the base dir itself
     guard = _guard(base, config) if daemon else None
-    folder = runfolder.hold(base, name, run_dir.absolute() if run_dir else None, words)
+    folder = runfolder.hold(base, name, given, words)
     try:
         end = Run(folder, guard).run(words, instrument=instrument, detail_steps=detail_steps)
     finally:
@@ -97,4 +99,4 @@ def _guard(base: Path, config: Path | None) -> Guard:
     settings = load_config([base], config)
     settings.require_secrets()
     options = ["--config", str(config.absolute())] if config is not None else []
-    return Guard(base, options, lambda: open_store(settings))
+    return Guard(base, options, lambda folder: open_store(load_config([folder], config)))

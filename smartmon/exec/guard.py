@@ -24,8 +24,8 @@ from smartmon.exec.runfolder import STATUS
 if TYPE_CHECKING:
     from smartmon.store import Store
 
-SEEN_WITHIN = 10.0
-"""Seconds that the daemon gets to see the end and to deliver what it says of it."""
+SEEN_WITHIN = 15.0
+"""Seconds that the daemon gets to see the end and to deliver what it says of it: more than its scans are apart."""
 COPIED_WITHIN = 120.0
 """Seconds that a snapshot under way gets to be finished; the next daemon redoes one that is not."""
 SOON = 10.0
@@ -46,8 +46,8 @@ _LOOK_EVERY = 0.1
 class Guard:
     """The watch over one base dir, as far as `exec` has a part in it."""
 
-    def __init__(self, base_dir: Path, options: Sequence[str], open_store: Callable[[], Store]) -> None:
-        """`options`: of `smartmon run`, besides the base dir; `open_store` opens the daemon's database to read it."""
+    def __init__(self, base_dir: Path, options: Sequence[str], open_store: Callable[[Path], Store]) -> None:
+        """`options`: of `smartmon run`, besides the base dir; `open_store` opens a base dir's database to read it."""
         self._base = base_dir
         self._options = options
         self._open_store = open_store
@@ -61,14 +61,15 @@ class Guard:
         """See to it that a daemon watches, and say which. Raises SmartmonError where none can be started."""
         try:
             if outer := self._outer():
-                return f"watched by the daemon of {text.clean(outer)}"
+                self._base, self._state = outer, outer / ".smartmon"
             self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._users = os.open(self._state / "exec-users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._join()
             pid = self._watching()
             if pid:
                 self._shared = pid == self._started_by_exec()
-                return f"watched by the daemon that is there (pid {pid})"
+                where = f"the daemon of {text.clean(outer)}" if outer else "the daemon that is there"
+                return f"watched by {where} (pid {pid})"
             return f"watched by a daemon started for it (pid {self._start()})"
         except OSError as error:
             self.leave()
@@ -167,7 +168,7 @@ class Guard:
     def _left(self, run: Path) -> str:
         """Return what the daemon still has to do for a run: `end`, `alerts`, `copying`, or nothing."""
         try:
-            with self._open_store() as store:
+            with self._open_store(self._base) as store:
                 row = next((row for row in store.runs() if row.path == run), None)
                 read = store.cursor(row.id, str(STATUS)) if row else None
                 # The last thing that changes is the status: whoever has read this one has seen the end.
