@@ -34,14 +34,16 @@ class Pack:
 def pack(rows: Table, length: int, seed: int) -> list[Pack]:
     """Lay every row whole into one of few packs of `length` tokens at most; the same for the same seed.
 
-    Best fit decreasing: from the longest row to the shortest, each goes where it leaves the least room; equally long
-    ones in an order drawn with `seed`. At most 11/9 of the fewest packs possible, and one more (Johnson 1974). A row
-    that is longer than a pack is a pack of its own.
+    Best fit: each row goes where it leaves the least room. Those of more than a quarter of a pack go first, from the
+    longest to the shortest, in at most 11/9 of the fewest packs possible, and one more (Johnson 1974); then the others
+    in an order drawn with `seed`, after which, if they opened a pack, all packs but one are three quarters full. In
+    order of length they would meet their like alone, and rows of one length are often of one kind: measured, three
+    times the loss after 125 steps. A row that is longer than a pack is a pack of its own.
     """
     lengths = rows.lengths()
     order = list(range(len(lengths)))
     random.Random(seed).shuffle(order)  # noqa: S311  # the order of rows needs no cryptography
-    order.sort(key=lambda place: -lengths[place])
+    order.sort(key=lambda place: min(-lengths[place], -length // 4))
     packs: list[list[int]] = []
     rooms: list[list[int]] = [[] for _ in range(length + 1)]  # packs by the room that is left in them
     free = 0  # bit n: some pack has room for exactly n tokens

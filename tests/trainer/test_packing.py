@@ -58,6 +58,14 @@ def test_no_two_packs_would_fit_into_one(sizes: list[int]):
     assert len(packed) < 2 or packed[0] + packed[1] > 30
 
 
+def test_short_rows_of_one_length_are_not_packed_among_themselves():
+    sizes = [20] * 200 + [30] * 200
+    packs = pack(of_lengths(sizes), 200, 0)
+    mixed = [one for one in packs if len({sizes[place] for place in one.rows}) > 1]
+    assert len(mixed) > 0.9 * len(packs)
+    assert sum(one.length for one in packs) > 0.95 * 200 * len(packs)
+
+
 def test_the_same_seed_packs_alike_and_another_otherwise():
     rows = of_lengths([5, 7, 11] * 20)
     assert pack(rows, 30, 1) == pack(rows, 30, 1)
