@@ -203,10 +203,14 @@ def _sentence(settings: TrainSettings, error: Exception, writer: StatusWriter | 
     if _out_of_memory(error):
         return oom_advice(settings, error)
     said = text.clean(str(error).strip().partition("\n")[0])[:300]
+    what = f"{type(error).__name__}{': ' if said else ''}{said}"
+    if ranks.world_size() > 1 and (type(error).__name__ == "DistBackendError" or "gloo" in said):
+        # What the network says of it is long, and of the wrong process.
+        what = "another of its processes has ended"
     where = f"; the traceback is in {settings.base_dir / 'logs' / 'error_log.jsonl'}" if writer is not None else ""
     newest, _skipped = checkpoints.newest_verified(settings.output)
     again = "no checkpoint had been saved" if newest is None else f"the same command goes on from {newest.name}"
-    return f"the training broke off: {type(error).__name__}{': ' if said else ''}{said}{where}; {again}"
+    return f"the training broke off: {what}{where}; {again}"
 
 
 def _out_of_memory(error: BaseException) -> bool:

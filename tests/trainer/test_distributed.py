@@ -17,9 +17,10 @@ import typer
 from torch.distributed.run import get_args_parser
 
 from smartmon.cli import app
+from smartmon.errors import TrainingError
 from smartmon.trainer import checkpoints
 from smartmon.trainer.run import train
-from tests.trainer.training import names, rows, small, status
+from tests.trainer.training import At, names, rows, small, status
 
 
 def processes_of(parent: int) -> dict[int, int]:
@@ -103,6 +104,17 @@ def test_torchrun_takes_no_option_of_ours_for_its_own() -> None:
     options = [name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)]
     words = ["--nproc-per-node", "2", "--standalone", "-m", "smartmon", "train", *options]
     assert get_args_parser().parse_args(words).training_script_args == ["train", *options]
+
+
+def test_a_process_whose_peer_has_died_says_that(
+    tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_model: object) -> None:
+        monkeypatch.setenv("WORLD_SIZE", "2")  # only now: there is nobody to meet at the start
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:537] Read error: Connection reset by peer. Check the logs")
+
+    with pytest.raises(TrainingError, match=r"another of its processes has ended; .*checkpoint-2"):
+        train(small(tmp_path, tiny_model, tiny_data), say=print, callbacks=[At(3, gone)])
 
 
 def test_fsdp_is_refused_where_there_is_no_gpu(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
