@@ -2,8 +2,8 @@
 
 Parameters are counted exactly, activations by what autograd keeps for one block of a Llama (transformers 5.23, peft
 0.21, bitsandbytes 0.50; counted on a CPU by hooks on saved tensors; the allocator's peak agreed within 1 %). On a CPU
-the sum was held against the real peak of processes: 8 % under to 44 % over, for the C library keeps what is freed
-(benchmarks/trainer/RESULTS.md). On a GPU it is arithmetic: not yet held against one.
+the sum was held against the real peak of processes: with 4 bits 8 % under to 44 % over, for the C library keeps what
+is freed (benchmarks/trainer/RESULTS.md). On a GPU it is arithmetic: not yet held against one.
 """
 
 from __future__ import annotations
