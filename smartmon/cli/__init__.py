@@ -19,6 +19,7 @@ from smartmon.errors import SmartmonError
 
 COMMANDS = (
     "run",
+    "exec",
     "watch",
     "status",
     "runs",
@@ -27,15 +28,14 @@ COMMANDS = (
     "replay",
     "why",
     "alerts",
-    "train",
-    "control",
-    "queue",
     "config",
-    "exec",
     "doctor",
-    "demo",
-    "merge",
+    "train",
+    "queue",
+    "control",
     "sample",
+    "merge",
+    "demo",
 )
 """The modules of this package that hold a command each; every one has `register(app)`."""
 
@@ -44,7 +44,8 @@ HELP = """Watch ML training from outside: notice trouble, keep the checkpoint, t
 Example: smartmon run --base-dir ~/train
 
 Exit status: 0 fine, 1 a bug in smartmon, 2 usage or bad config, 3 partial (some items damaged or
-failed), 4 cannot reach a store or source, 5 locked by another daemon, 10 an incident is open (status --check)."""
+failed), 4 cannot reach a store or source, 5 locked by another daemon or training, 10 an incident is open
+(status --check); train: 20 the loss is NaN, 21 bad data, 22 no whole checkpoint to go on from."""
 
 
 class _InOrder(TyperGroup):

@@ -45,10 +45,11 @@ def control(
     ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a training to pause, resume, stop (it saves first), or save a checkpoint.
+    """Ask a training to pause, resume, stop or save.
 
-    The training is one by `smartmon train`, or any with smartmon's callback: it obeys after the step that it is in.
-    A hook of the daemon can run this, to stop on divergence. Exits 4 where nothing is training, or does not answer.
+    A stop saves first. The training is one by `smartmon train`, or any with smartmon's callback: it obeys after the
+    step that it is in. A hook of the daemon can run this, to stop on divergence. Exits 4 where nothing is training,
+    or does not answer.
 
     Example: smartmon control pause --base-dir ~/train --wait 30
     """

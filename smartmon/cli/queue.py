@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from smartmon.queue.desk import Desk, Entry
     from smartmon.records import Json
 
-GROUP_HELP = """Train data files one after another, each on the adapter of the one before.
+GROUP_HELP = """Train data files, each on the last good adapter.
 
 A file waits in inbox/, is trained in a run of its own below runs/, and ends with its log in done/ or failed/.
 The newest good adapter is in current_model/.
@@ -234,7 +234,7 @@ def pause(
     base_dir: BaseDir = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Begin no other job until `queue resume`.
+    """Begin no other job until it is resumed.
 
     The training under way goes on to its end; with --now it saves, stops, and goes on from there later.
 

@@ -147,7 +147,7 @@ def train(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune a language model by QLoRA: 4-bit base model, LoRA adapter.
+    """Fine-tune by QLoRA: a model in 4 bits, and an adapter.
 
     Writes status/ and logs/ into the base dir, checkpoints and at last the adapter into the output dir. SIGTERM and
     Ctrl-C end it after the step, with a checkpoint; the same command goes on from there. Twice ends it at once.
