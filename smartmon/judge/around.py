@@ -48,7 +48,7 @@ class Move:
     after: float
     """The value farthest from the level, or the first that is no finite number."""
     step: int
-    """The first step at which it stood outside."""
+    """The first step of the stretch outside that led to it."""
     z: float
 
 
@@ -138,11 +138,14 @@ class Around:
                 bad -= 1  # it may have been so for a while: say since when
             return Move(metric, usual, pairs[bad][1], pairs[bad][0], math.inf)
         wide = max(MAD_TO_SIGMA * stats.median([abs(value - usual) for value in known]), 0.02 * abs(usual), 1e-12)
-        outside = [pair for pair in later if _apart(metric, pair[1], usual, wide)]
-        if not outside:
+        outside = [_apart(metric, value, usual, wide) for _, value in later]
+        if not any(outside):
             return None
-        farthest = max((value for _, value in outside), key=lambda value: abs(value - usual))
-        return Move(metric, usual, farthest, outside[0][0], abs(farthest - usual) / wide)
+        far = max((i for i, out in enumerate(outside) if out), key=lambda i: abs(later[i][1] - usual))
+        since = far
+        while since > 0 and outside[since - 1]:
+            since -= 1  # one that stood out before and came back has nothing to do with it
+        return Move(metric, usual, later[far][1], later[since][0], abs(later[far][1] - usual) / wide)
 
     def near(self, onset: int) -> Iterator[tuple[str, int, str, str]]:
         """Yield the changes shortly before the onset, the latest first."""
