@@ -130,9 +130,13 @@ def run(
     from smartmon.queue.jobs import JobState
     from smartmon.queue.runner import Plan, Runner
     from smartmon.queue.stopping import Stopping
+    from smartmon.trainer.pretrained import check_folder
 
     desk = Desk(base_dir)
     chosen = _settings(desk, model, config, settings)
+    if trainer is None:
+        # A mistake in this one word would fail every job of the night.
+        check_folder(str(chosen["model"]))
     words = shlex.split(trainer) if trainer else [sys.executable, "-m", "smartmon", "train"]
     plan = Plan(chosen, words, once=once, stop_on_failure=stop_on_failure, keep_checkpoints=keep_checkpoints)
 
@@ -171,7 +175,7 @@ def _settings(desk: Desk, model: str | None, config: Path | None, pairs: list[st
     chosen |= recipe.assigned(pairs or ())
     if model is not None:
         chosen |= recipe.with_paths({"model": model}, Path.cwd())
-    recipe.check(chosen, "the settings")
+    recipe.check(chosen, "the command line")
     if "model" not in chosen:
         raise UsageError(f"which model is to be trained? Give --model, or write one into {default.name}: model = ...")
     return chosen

@@ -35,9 +35,9 @@ _DROPPED = {
     UNCLEAR: "whose answer the chat template does not show in one piece",
 }
 _ADVICE = {
-    NO_ANSWER: "check the roles of the messages, or learn every token (assistant_only = false)",
+    NO_ANSWER: "check the roles of the messages, or learn every token (--all-tokens)",
     CUT: "allow more tokens (--max-length), or shorten what comes before the answers",
-    UNCLEAR: "mark the answer with {% generation %} in the template, or learn every token (assistant_only = false)",
+    UNCLEAR: "mark the answer with {% generation %} in the template, or learn every token (--all-tokens)",
 }
 _MOST_NAMED = 100
 _BARS = "▁▂▃▄▅▆▇█"
@@ -228,7 +228,7 @@ def _check(corpus: Corpus, strict: bool) -> None:
     limit = f" (at most {corpus.max_length:,} tokens are kept)" if reason == CUT else ""
     raise DataError(
         f"the dataset {path} would lose {count(dropped)} of {count(total)} rows: "
-        f"{count(number)} are rows {_DROPPED[reason]}{limit}; {_ADVICE[reason]}"
+        f"{count(number)} {_DROPPED[reason]}{limit}; {_ADVICE[reason]}"
     )
 
 

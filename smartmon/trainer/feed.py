@@ -86,7 +86,8 @@ class Feed:
         evaluated = 0 if self.evaluation is None else len(self.evaluation)
         return (
             f"{text.count(total)}, each of {each}; "
-            f"{text.count(len(self.rows))} rows to train on, {text.count(evaluated)} to evaluate on"
+            f"{text.count(len(self.rows))} row{'' if len(self.rows) == 1 else 's'} to train on, "
+            f"{text.count(evaluated)} to evaluate on"
         )
 
     def _read(self, path: Path) -> Corpus:

@@ -49,8 +49,12 @@ def find(path: Path, *, base_model: str | None = None, snapshots_dir: Path | Non
         if kept:
             path = snapshots.choose(kept, str(path)).path
     if not path.is_dir():
-        what = "is a file; give the folder it lies in" if path.exists() else "is not there"
-        raise UsageError(f"cannot take an adapter from {clean(path)}: it {what}")
+        if path.exists():
+            raise UsageError(f"cannot take an adapter from {clean(path)}: it is a file; give the folder it lies in")
+        raise UsageError(
+            f"cannot take an adapter from {clean(path)}: it is not there; give the output folder of a training "
+            "(smartmon train), a checkpoint, or a snapshot"
+        )
     folder, note = _chosen(path)
     if not (folder / _CONFIG).is_file():
         return Found(folder, adapter=False, note=note)

@@ -31,6 +31,8 @@ def _lock(folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"cannot train into {clean(folder)}: a file is in its place; choose another folder") from None
     except OSError as error:
         raise UsageError(
             f"cannot train into {clean(folder)}: {error.strerror}; make it writable, or choose another folder"

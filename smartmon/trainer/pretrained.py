@@ -20,7 +20,7 @@ _INSTALL = "pip install 'smartmon[train]'"
 
 def read_config(model: str) -> Any:
     """Return the configuration of a causal language model, or raise UsageError or TrainingError for another thing."""
-    _check_folder(model)
+    check_folder(model)
     with quiet(), explained(model, "reading the configuration of"):
         from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
@@ -53,8 +53,8 @@ def pretrained_quantization(settings: TrainSettings, config: Any) -> bool:
     )
 
 
-def _check_folder(model: str) -> None:
-    """Raise for what can be seen from outside; a name of the hub passes."""
+def check_folder(model: str) -> None:
+    """Raise UsageError or TrainingError for what can be seen from outside; a name of the hub passes."""
     folder, shown = Path(model), text.clean(model)
     if not folder.exists():
         # owner/name is how the hub names models; anything else can only have been meant as a folder.

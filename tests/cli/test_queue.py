@@ -92,7 +92,7 @@ def test_adding_a_file_that_is_in_the_inbox_changes_its_job(base: Path, capsys: 
         (("retry", "nope"), 2, "no job 'nope' failed or was removed"),
         (("run",), 2, "which model is to be trained?"),
         (("run", "--config", "nope.toml"), 2, "no settings at nope.toml"),
-        (("run", "--model", "m", "--set", "batch_size=0"), 2, "batch_size"),
+        (("run", "--model", "m", "--set", "batch_size=0"), 2, "the command line has 1 problem"),
     ],
 )
 def test_a_mistake_is_said_in_a_sentence(
@@ -102,6 +102,15 @@ def test_a_mistake_is_said_in_a_sentence(
     known = {"{rows}": str(rows(base)), "{empty}": str(base.parent / "empty.jsonl")}
     typed(code, base, *[known.get(word, word) for word in words])
     assert said in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_fails_no_job(base: Path, capsys: pytest.CaptureFixture[str]):
+    typed(0, base, "add", str(rows(base)))
+    capsys.readouterr()
+    typed(2, base, "run", "--once", "--model", str(base / "nope"))
+    assert "there is no model folder" in capsys.readouterr().err
+    (job,) = listed(capsys, base)["jobs"]
+    assert job["state"] == "waiting"
 
 
 def test_a_base_dir_that_is_not_there_is_no_new_queue(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -228,7 +228,7 @@ def test_rows_without_anything_to_learn_are_dropped_and_counted(file: Path, toke
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([GOOD, {"messages": [ASK]}], "would lose 1 of 2 rows: 1 are rows without an answer .*; check the roles"),
+        ([GOOD, {"messages": [ASK]}], "would lose 1 of 2 rows: 1 without an answer .*; check the roles.*--all-tokens"),
         ([GOOD, {"messages": [ASK | {"content": "a b " * 100}, SAY]}], r"--max-length"),
         ([{"messages": [ASK]}], "would lose 1 of 1 rows"),
     ],
