@@ -157,6 +157,17 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(trash, ignore_errors=True)
 
 
+def earlier(output: Path) -> Path:
+    """Make a folder of its own in `.earlier/`, named by the time."""
+    place = output / EARLIER / time.strftime("%Y%m%d_%H%M%S")
+    number = 1
+    while place.exists():
+        number += 1
+        place = place.with_name(f"{place.name.split('-')[0]}-{number}")
+    place.mkdir(parents=True)
+    return place
+
+
 def set_aside(output: Path, folders: Iterable[Path]) -> Path | None:
     """Move checkpoints out of the way of a training that will write the same steps, and return where they are.
 
@@ -165,12 +176,7 @@ def set_aside(output: Path, folders: Iterable[Path]) -> Path | None:
     moved = [folder for folder in folders if folder.exists()]
     if not moved:
         return None
-    place = output / EARLIER / time.strftime("%Y%m%d_%H%M%S")
-    number = 1
-    while place.exists():
-        number += 1
-        place = place.with_name(f"{place.name.split('-')[0]}-{number}")
-    place.mkdir(parents=True)
+    place = earlier(output)
     for folder in moved:
         folder.rename(place / folder.name)
     return place

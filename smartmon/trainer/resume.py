@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from smartmon import text
 from smartmon.errors import ResumeError
-from smartmon.trainer import checkpoints, record
+from smartmon.trainer import checkpoints, export, record
 from smartmon.trainer.settings import TrainSettings
 
 
@@ -41,8 +41,10 @@ def choose(settings: TrainSettings, data: str, world_size: int) -> Start:
     checkpoints.empty_trash(settings.output)
     now = _Now(settings, data, world_size)
     if settings.resume == "none":
-        return Start(notes=now.aside(checkpoints.find(settings.output), "start anew, as asked"))
-    return now.automatic() if settings.resume == "auto" else now.asked(Path(settings.resume))
+        start = Start(notes=now.aside(checkpoints.find(settings.output), "start anew, as asked"))
+    else:
+        start = now.automatic() if settings.resume == "auto" else now.asked(Path(settings.resume))
+    return start if now.is_here(start.checkpoint) else replace(start, notes=[*start.notes, *now.kept()])
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,24 @@ class _Now:
                 "give the old values, or start anew with --resume none"
             )
         step = checkpoints.step_of(folder) or 0
-        here = folder.parent.resolve() == self.settings.output.resolve()
+        here = self.is_here(folder)
         rest = checkpoints.find(self.settings.output)
         later = [path for path in rest if not here or (checkpoints.step_of(path) or 0) > step]
         changed = [f"changed since then: {what}" for what in self.changes(before)]
         return Start(folder.resolve(), notes=[f"at {folder.name}", *notes, *changed, *self.aside(later)])
+
+    def is_here(self, checkpoint: Path | None) -> bool:
+        """Whether a checkpoint is in the output folder, so that the adapter there is of the same training."""
+        return checkpoint is not None and checkpoint.parent.resolve() == self.settings.output.resolve()
+
+    def kept(self) -> list[str]:
+        """Keep the adapter of another training that the new one's takes the place of, and say so."""
+        place = export.keep_before(self.settings.output)
+        return (
+            []
+            if place is None
+            else [f"the adapter that was there is kept in {place.relative_to(self.settings.output)}"]
+        )
 
     def changes(self, before: Mapping[str, Any]) -> list[str]:
         """What is not as it was for the training before."""

@@ -46,6 +46,7 @@ def train(
     ended the training, TrainingError for what broke it off, and Interrupted for a signal before the first step.
     """
     begun, settings = time.monotonic(), _absolute(settings)
+    _check_output(settings.output)
     first, world = ranks.rank() == 0, ranks.world_size()
     shown = say if isinstance(say, Console) else Lines(say)
     console = shown if first else Lines(lambda _line: None)
@@ -129,6 +130,15 @@ def _absolute(settings: TrainSettings) -> TrainSettings:
     if Path(settings.model).exists():
         changed["model"] = os.path.abspath(settings.model)  # noqa: PTH100
     return settings.model_copy(update=changed)
+
+
+def _check_output(output: Path) -> None:
+    """Raise UsageError where an adapter would lie in a whole model: Transformers would load it with the model."""
+    if (output / "config.json").exists():
+        raise UsageError(
+            f"{text.clean(output)} holds a whole model (config.json), and an adapter in it would be loaded with it; "
+            "choose another --output-dir"
+        )
 
 
 def _check_sharding(world_size: int) -> None:

@@ -12,8 +12,10 @@ pytest.importorskip("bitsandbytes", reason="pip install 'smartmon[train]'")
 
 from smartmon.errors import ResumeError, TrainingError
 from smartmon.trainer import checkpoints, record, resume
+from smartmon.trainer.export import export
 from smartmon.trainer.run import train
 from smartmon.trainer.settings import TrainSettings
+from tests.trainer.test_checkpoints import make
 from tests.trainer.training import At, crash, names, rows, small, status
 
 
@@ -90,8 +92,6 @@ class Folder:
     """An output folder with checkpoints and the record of the training that wrote them; no torch."""
 
     def __init__(self, tmp_path: Path, state: str = "training", *steps: int) -> None:
-        from tests.trainer.test_checkpoints import make
-
         dataset = tmp_path / "data.jsonl"
         dataset.write_text("{}\n")
         self.settings = TrainSettings(dataset=dataset, model="model", base_dir=tmp_path)
@@ -136,6 +136,27 @@ def test_after_a_complete_training_another_one_starts_anew_and_loses_nothing(tmp
     assert checkpoints.find(folder.settings.output) == []
     aside = sorted(path.name for path in folder.settings.output.glob(".earlier/*/*"))
     assert aside == ["checkpoint-10", "checkpoint-20"]
+
+
+def test_an_adapter_without_its_checkpoints_is_kept_when_another_takes_its_place(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "completed")
+    before = folder.settings.output / "adapter_model.safetensors"
+    before.write_text("one")
+    (note,) = folder.start(data="other").notes
+    assert "the adapter that was there is kept in .earlier/" in note
+    assert folder.start(data="other").notes == []  # once is enough
+    make(tmp_path, 5).joinpath("adapter_model.safetensors").write_text("two")
+    export(tmp_path / "checkpoint-5", folder.settings.output)
+    (kept,) = folder.settings.output.glob(".earlier/*/adapter_model.safetensors")
+    assert (before.read_text(), kept.read_text()) == ("two", "one")
+
+
+def test_an_adapter_whose_checkpoint_is_set_aside_is_not_kept_twice(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, "completed", 10)
+    export(folder.settings.output / "checkpoint-10", folder.settings.output)
+    folder.start(resume="none")
+    kept = [str(path.parent.name) for path in folder.settings.output.rglob("adapter_model.safetensors")]
+    assert sorted(kept) == ["checkpoint-10", "current_model"]
 
 
 def test_none_starts_anew(tmp_path: Path) -> None:

@@ -235,6 +235,13 @@ def test_a_second_training_in_the_same_folder_is_refused(tmp_path: Path, tiny_mo
         train(small(tmp_path, tiny_model, tiny_data), say=quietly)
 
 
+def test_no_adapter_is_written_into_a_whole_model(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
+    before = sorted(tiny_model.iterdir())
+    with pytest.raises(UsageError, match="holds a whole model"):
+        train(small(tmp_path, tiny_model, tiny_data, output_dir=tiny_model), say=quietly)
+    assert sorted(tiny_model.iterdir()) == before
+
+
 def test_bad_data_is_refused_before_anything_is_written(tmp_path: Path, tiny_model: Path) -> None:
     with pytest.raises(DataError):
         train(small(tmp_path, tiny_model, tmp_path / "absent.jsonl"), say=quietly)
