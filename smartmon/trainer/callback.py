@@ -18,8 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smartmon.trainer.control import WORDS
-from smartmon.trainer.course import Announce, Course, Metrics, Options, Parts
+from smartmon.trainer.course import Announce, Course, Metrics, Options
 from smartmon.trainer.looks import LookSettings
+from smartmon.trainer.parts import Parts
 from smartmon.trainer.writer import StatusWriter
 
 RUN_DIR = "SMARTMON_RUN_DIR"
@@ -65,7 +66,11 @@ class Events:
         self._parts = Parts()
         self._early: list[str] = []
         self._course: Course | None = None
-        self._trainer: Callable[[], Any] = lambda: None
+        self._trainer: Callable[[], Any] = _nobody
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy in another process begins with, where a search of parameters sends the whole Trainer."""
+        return {**vars(self), "_own": self._given, "_course": None, "_trainer": _nobody}
 
     @property
     def stopped(self) -> str:
@@ -204,6 +209,8 @@ class Events:
         early, self._early = self._early, []
         for word in early:
             course.request(word)
+        # Last: from here on each of them waits for the others.
+        self._parts.steadfast = course.meet()
         self._course = course
 
     def _open(self, args: Any) -> StatusWriter:
@@ -221,6 +228,10 @@ class Events:
             word = {"": "completed", "nonfinite": "crashed"}.get(course.stopped, "stopped")
             course.writer.update(word, current_step=state.global_step)
             course.writer.flush()
+
+
+def _nobody() -> None:
+    """Stand for a Trainer that is not known."""
 
 
 def _rows(trainer: Any, given: Mapping[str, Any]) -> Any:

@@ -10,9 +10,9 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from smartmon.trainer.control import Control
 from smartmon.trainer.disk import say
@@ -20,6 +20,7 @@ from smartmon.trainer.experts import Experts
 from smartmon.trainer.looks import Looks, LookSettings
 from smartmon.trainer.meters import Meter, Pace, Totals, is_language_model
 from smartmon.trainer.obedience import Obedience
+from smartmon.trainer.parts import Parts
 from smartmon.trainer.peers import Peers
 from smartmon.trainer.scribe import FINAL
 from smartmon.trainer.values import perplexity
@@ -28,7 +29,6 @@ from smartmon.trainer.writer import StatusWriter
 
 Metrics = Callable[..., Mapping[str, Any]]
 Announce = Callable[[Path, int], Mapping[str, Any] | None]
-T = TypeVar("T")
 
 _SAMPLED = 20
 """Steps between two whose tokens are compared, where it is not known which will be logged."""
@@ -47,28 +47,6 @@ class Options:
     expert_steps: int = 100
 
 
-class Parts:
-    """Runs the parts of a callback; one that raises says so once, and is left out from then on."""
-
-    def __init__(self) -> None:
-        self._off: set[str] = set()
-
-    def __call__(self, name: str, work: Callable[[], T], default: T) -> T:
-        """Return what the work returns, or the default where it fails or has failed before."""
-        if name in self._off:
-            return default
-        try:
-            return work()
-        except Exception as problem:  # noqa: BLE001 - the promise is that a training never fails for being watched
-            self.fail(name, problem)
-            return default
-
-    def fail(self, name: str, problem: Exception) -> None:
-        """Leave a part out from now on."""
-        self._off.add(name)
-        say(f"{name} failed ({type(problem).__name__}: {problem}) and will be left out; the training goes on")
-
-
 class Course:
     """What the callback knows of the training that is going on."""
 
@@ -85,6 +63,7 @@ class Course:
         hooked = model is not None and getattr(args, "n_gpu", 1) <= 1
         compiled = bool(getattr(args, "torch_compile", False))
         self._meter = self._parts("token accuracy", lambda: Meter(model, compiled=compiled), None) if hooked else None
+        self._over = False
         self._experts = self._parts("expert usage", lambda: Experts(model, options.expert_steps), None)
         if not hooked or compiled or not self._experts:
             self._experts = None
@@ -116,6 +95,14 @@ class Course:
         """Why the training was stopped here: `control`, `signal`, `nonfinite`, or nothing."""
         return "nonfinite" if self._nonfinite else self._obedience.stopped
 
+    def meet(self) -> bool:
+        """Wait for the other processes; return whether there are any. Nothing may be obeyed by some of them alone."""
+        if not self._peers.meet():
+            self.options = replace(self.options, control=False, stop_on_nonfinite=False)
+            self._obedience.off = True
+            say("give the callback to every process: it now tells of its own alone, and stops or pauses nothing")
+        return not self._peers.alone
+
     def request(self, word: str) -> None:
         """Wish for something; see `Wishes.ask`."""
         self._obedience.wishes.ask(word)
@@ -133,6 +120,7 @@ class Course:
         if self._looks is not None and not self._looks.off:
             self._parts("looking at answers", lambda: self._look(model, state), None)
         if self._meter is not None:
+            self._meter.evaluation.forget()  # of a prediction, or of an evaluation of somebody's own
             self._meter.comparing = step % self._every == 0 or (step == 1 and args.logging_first_step)
         if self._experts is not None and self._experts.due(step):
             self._counting = self._parts("expert usage", self._experts.start, None) is None
@@ -189,11 +177,12 @@ class Course:
             return
         if "train_runtime" in logs:
             return
-        totals = Totals()
         # Only these come from every process at once; anybody may log anything else, in one process alone.
         if "loss" in logs and "learning_rate" in logs and state.global_step > self._logged:
             totals = self._drained(lambda meter: meter.training.drain())
-            row = self._row(state, logs, totals)
+            steps, self._logged = state.global_step - self._logged, state.global_step
+            # What fails here fails in this process alone, and the others wait in `_guard`.
+            row = self._parts("the row", lambda: self._row(state, logs, totals, steps), {**logs})
             self._guard(args, state, control, row)
         else:
             row = {**logs}
@@ -202,10 +191,10 @@ class Course:
             row |= self._parts("your metrics", lambda: self._users(state, logs, model), nothing)
             self.writer.write(state.global_step, **row)
 
-    def _row(self, state: Any, logs: Mapping[str, Any], totals: Totals) -> dict[str, Any]:
+    def _row(self, state: Any, logs: Mapping[str, Any], totals: Totals, steps: int) -> dict[str, Any]:
         now = time.monotonic()
-        steps, seconds = state.global_step - self._logged, max(1e-9, now - self._row_at - self._aside)
-        self._logged, self._row_at, self._mark, self._aside = state.global_step, now, now, 0.0
+        seconds = max(1e-9, now - self._row_at - self._aside)
+        self._row_at, self._mark, self._aside = now, now, 0.0
         self._pace.row(state.global_step, now)
         row = {key: value for key, value in logs.items() if key != "mean_token_accuracy"}
         if not math.isfinite(totals.loss):
@@ -234,6 +223,8 @@ class Course:
     def _drained(self, drain: Callable[[Meter], Totals]) -> Totals:
         """Return the sums of all processes; one whose hook failed still takes part in adding them up."""
         meter, mine = self._meter, Totals()
+        if self._over:
+            return mine  # nothing was counted, and nobody may be there any more
         if meter is not None:
             mine = self._parts("token accuracy", lambda: drain(meter), mine)
             if meter.problem is not None:
@@ -257,8 +248,11 @@ class Course:
         # With fp16 an infinite norm is how the loss scale finds its place: that step is skipped.
         names = ("loss",) if getattr(args, "fp16", False) else ("loss", "grad_norm")
         bad = [name for name in names if isinstance(row.get(name), float) and not math.isfinite(row[name])]
-        if bad and self.options.stop_on_nonfinite:
-            self._stop_nonfinite(state, control, f"the {bad[0]} is {row[bad[0]]}")
+        if self.options.stop_on_nonfinite:
+            # Somebody's own log may have shown it to one process alone.
+            if self._peers.most([float(bool(bad))])[0]:
+                what = f"the {bad[0]} is {row[bad[0]]}" if bad else "the loss of another process is no number"
+                self._stop_nonfinite(state, control, what)
         elif bad and not self._bad and self.writer is not None:
             text = f"the {bad[0]} is {row[bad[0]]} at step {state.global_step}"
             self.writer.error(text, step=state.global_step, epoch=state.epoch, kind="NaNLoss")
@@ -287,6 +281,8 @@ class Course:
         import torch
 
         trained = [each.detach() for each in model.parameters() if each.requires_grad]
+        # Of a sharded one each process looks at its own part: to put it together takes all of them.
+        trained = [each.to_local() if hasattr(each, "to_local") else each for each in trained]
         flags: dict[Any, list[Any]] = {}
         for each in trained:
             flags.setdefault(each.device, []).append(torch.isfinite(each).all())
@@ -327,6 +323,8 @@ class Course:
         if self._evaluating and self.writer is not None and self.writer.word == "evaluating":
             self.writer.update("training")
         self._evaluating = False
+        if self._meter is not None:
+            self._meter.evaluation.forget()  # what a prediction told belongs to no evaluation
 
     def saved(self, args: Any, state: Any, control: Any) -> None:
         """Announce the checkpoint; go on with a pause that it interrupted."""
@@ -367,6 +365,7 @@ class Course:
 
     def close(self) -> None:
         """Take everything off the model and out of the way."""
+        self._over = True
         self._obedience.wishes.finish()
         if self._meter is not None:
             self._meter.close()

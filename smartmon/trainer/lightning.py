@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smartmon.trainer.control import WORDS, Control
-from smartmon.trainer.course import Parts
+from smartmon.trainer.disk import say
 from smartmon.trainer.meters import Pace
+from smartmon.trainer.parts import Parts
 from smartmon.trainer.peers import Peers
 from smartmon.trainer.wishes import SIGNAL, Wishes
 from smartmon.trainer.writer import StatusWriter
@@ -55,7 +56,7 @@ class Events:
         """Why the training was stopped here: `control`, `signal`, `nonfinite`, or nothing if it was not."""
         self._base_dir, self._given, self._metrics = base_dir, writer, metrics
         self._obey, self._stop_on_nonfinite = control, stop_on_nonfinite
-        self._parts, self._pace = Parts(), Pace()
+        self._parts, self._pace, self._peers = Parts(), Pace(), Peers()
         self._writer: StatusWriter | None = None
         self._wishes: Wishes | None = None
         self._step = -1
@@ -111,16 +112,23 @@ class Events:
         self.stopped, self._bad, self._step = "", False, trainer.global_step
         self._pace = Pace()
         self._pace.row(trainer.global_step, time.monotonic())
-        peers, control = Peers(), None
+        self._peers = peers = Peers()
+        control, self._wishes = None, None
         if trainer.is_global_zero:
             self._writer = writer = self._open(trainer)
             total = trainer.estimated_stepping_batches
             facts = {"total_steps": int(total)} if math.isfinite(total) else {}
             writer.update("training", model_name=type(module).__name__, **facts)
             control = Control(writer.base_dir) if self._obey else None
-        self._wishes = Wishes(peers, control)
+        # Last: from here on each process waits for the others.
+        if not peers.meet():
+            self._stop_on_nonfinite = False
+            say("give the callback to every process: it now tells of its own alone, and stops or pauses nothing")
+            return
+        self._parts.steadfast = not peers.alone
+        self._wishes = wishes = Wishes(peers, control)
         if control is not None and self._writer is not None:
-            self._writer.beside(self._wishes.look)
+            self._writer.beside(wishes.look)
 
     def _open(self, trainer: Any) -> StatusWriter:
         if self._given is not None:
@@ -132,13 +140,13 @@ class Events:
 
     def _after_batch(self, trainer: Any, outputs: Any) -> None:
         step, wishes = trainer.global_step, self._wishes
-        if step == self._step or wishes is None:
+        if step == self._step:
             return  # a batch of several that make one step
         self._step = step
         if step % max(1, trainer.log_every_n_steps) == 0:
             self._row(trainer, step, outputs)
-        wished = wishes.step()
-        if wished or wishes.refused:
+        wished = wishes.step() if wishes is not None else frozenset()
+        if wishes is not None and (wished or wishes.refused):
             self._answer_all(wishes)
             self._do(wished, trainer, wishes)
 
@@ -164,7 +172,8 @@ class Events:
         bad = not math.isfinite(loss)
         if bad and not self._bad and self._writer is not None:
             self._writer.error(f"the loss is {loss} at step {step}", step=step, kind="NaNLoss")
-        if bad and self._stop_on_nonfinite:
+        # A process may see its own part of the loss; all of them have to stop at the same step.
+        if self._stop_on_nonfinite and self._peers.most([float(bad)])[0]:
             self.stopped, trainer.should_stop = "nonfinite", True
         self._bad = bad
 

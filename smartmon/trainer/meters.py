@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -97,7 +98,7 @@ class Sums:
                 self.add(loss=loss if loss.dim() == 0 else loss.mean(), losses=1)
             if shape is not None:
                 packed = mask is None and places is not None and shape[0] == 1
-                self.add(tokens=mask.sum() if mask is not None and mask.dim() == 2 else shape.numel())
+                self.add(tokens=mask.sum() if mask is not None else shape.numel())
                 self.add(rows=places.eq(0).sum() if packed else shape[0])
         self._passes.clear()
 
@@ -117,6 +118,10 @@ class Sums:
         self._settle()
         tensors = {name: float(_total(kept)) for name, kept in self._kept.items() if kept}
         return Totals(**(self._numbers | {k: v + self._numbers.get(k, 0.0) for k, v in tensors.items()}))
+
+    def forget(self) -> None:
+        """Begin anew, without a look at what there was."""
+        self._kept, self._numbers, self._passes = {}, {}, []
 
     def drain(self) -> Totals:
         """Return the sums and begin anew."""
@@ -140,6 +145,7 @@ class Meter:
         self.problem: Exception | None = None
         """What went wrong in the hook, which then does nothing any more."""
         self.training, self.evaluation = Sums(), Sums()
+        self._learning: Callable[[], bool] = sys.modules["torch"].is_grad_enabled
         self._shift = 0 if in_place(model) else 1
         hook = _undisturbed(self._seen) if compiled else self._seen
         self._handle = model.register_forward_hook(hook, with_kwargs=True)
@@ -154,15 +160,15 @@ class Meter:
             return
         try:
             training = module.training
-            if not training and inputs.get("labels") is None:
-                return
+            if inputs.get("labels") is None and not (training and self._learning()):
+                return  # an answer that is generated, or a reference that is asked: TRL does both while it trains
             sums = self.training if training else self.evaluation
             loss, ids = _of(output, "loss"), inputs.get("input_ids")
             sums.passed(
                 None if loss is None else loss.detach(),
                 None if ids is None else ids.shape,
-                inputs.get("attention_mask"),
-                inputs.get("position_ids"),
+                _flat(inputs.get("attention_mask")),
+                _flat(inputs.get("position_ids")),
             )
             if self.comparing or not training:
                 self._compare(sums, inputs, output)
@@ -220,6 +226,11 @@ def _likeliest(logits: Any, wanted: Any) -> Any:
         return logits.argmax(-1) == wanted
     own = logits.gather(-1, wanted.clamp(min=0)[..., None])[..., 0]
     return own >= logits.amax(-1)
+
+
+def _flat(given: Any) -> Any:
+    """Return a mask or position ids with a number for each token. Others are huge, or several, and are not kept."""
+    return given if getattr(given, "ndim", 0) == 2 else None
 
 
 def _of(output: Any, name: str) -> Any:

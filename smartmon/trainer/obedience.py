@@ -23,11 +23,15 @@ class Obedience:
         """`control` or `signal` once the training was asked to stop."""
         self.seconds = 0.0
         """Seconds spent in pauses."""
+        self.off = False
+        """Set where not every process has one of these."""
         self._paused = False
         self._saved = -1
 
     def after_step(self, state: Any, control: Any) -> None:
         """Do what was wished for during the step."""
+        if self.off:
+            return
         wished = self.wishes.step()
         if not wished and not self.wishes.refused:
             return

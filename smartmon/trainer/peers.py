@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
+
+from smartmon.trainer.disk import say
+
+_PATIENCE = 120.0
+"""Seconds that the other processes get to come to where a training begins; one may still read a checkpoint."""
+_meetings = itertools.count(1)
 
 
 class Peers:
@@ -16,6 +24,27 @@ class Peers:
         there = dist is not None and dist.is_available() and dist.is_initialized()
         self.number: int = dist.get_world_size() if dist is not None and there else 1
         self._posted: tuple[Any, Any] | None = None
+
+    def meet(self, patience: float = _PATIENCE) -> bool:
+        """Wait until every process is here; return False, in each that is, where some do not come: then it is alone.
+
+        Whoever gives the callback to the first process alone would wait for the others at the first step, for ever.
+        """
+        if self.alone or self._dist is None:
+            return True
+        store = self._dist.distributed_c10d._get_default_store()
+        key = f"smartmon/{next(_meetings)}"
+        decided, here = f"{key}/decided", store.add(key, 1)
+        if here < self.number:
+            try:
+                store.wait([decided], timedelta(seconds=patience))
+            except Exception:  # noqa: BLE001 - each kind of store has its own for a time that is over
+                say(f"the callback has come to {store.add(key, 0)} of {self.number} processes in {patience:g} s")
+        # Whoever is first decides for all: they must not see it differently.
+        all_here = bytes(store.compare_set(decided, "", "all" if here >= self.number else "some")) == b"all"
+        if not all_here:
+            self.number = 1
+        return all_here
 
     @property
     def alone(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -182,6 +183,43 @@ def test_packed_rows_and_padding_are_counted_as_what_they_are(tiny_model: Path, 
     mask = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
     model(input_ids=torch.ones_like(mask), attention_mask=mask)
     assert (meter.training.read().rows, meter.training.drain().tokens) == (2, 5)
+
+
+def test_what_is_generated_and_predicted_counts_for_no_step_and_no_evaluation(
+    make: Callable[..., Trainer], tmp_path: Path, data: list[dict[str, Any]]
+) -> None:
+    trainer = make(SmartmonCallback(detail_steps=0), max_steps=4, logging_steps=4)
+
+    def aside(model: Any) -> None:
+        with torch.no_grad():  # as TRL's trainers do, in the mode of the training
+            model.generate(torch.tensor([data[0]["input_ids"]]), max_new_tokens=8)
+        trainer.evaluate()
+        trainer.predict(data[:8])  # type: ignore[arg-type]
+        trainer.evaluate()
+
+    trainer.add_callback(At(2, aside))
+    trainer.train()
+    row = lines(tmp_path, "training_log.jsonl")[-1]
+    assert row["samples_per_sec"] == pytest.approx(4 * row["steps_per_sec"], rel=1e-3)
+    alone, behind = lines(tmp_path, "eval_log.jsonl")
+    assert behind["eval_accuracy_percent"] == alone["eval_accuracy_percent"]
+
+
+def test_a_mask_of_many_numbers_for_each_token_is_not_kept(tiny_model: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    meter = Meter(model)
+    ids = torch.arange(8).reshape(2, 4)
+    model(input_ids=ids, labels=ids, attention_mask=torch.zeros(2, 1, 4, 4))
+    assert meter.evaluation._passes[0][2] is None
+    assert (meter.evaluation.read().tokens, meter.problem) == (8, None)
+
+
+def test_a_copy_of_the_callback_begins_anew_in_another_process(make: Callable[..., Trainer], tmp_path: Path) -> None:
+    callback = SmartmonCallback(tmp_path / "run", detail_steps=0)
+    make(callback).train()
+    copied = pickle.loads(pickle.dumps(callback))
+    make(copied).train()
+    assert status(tmp_path / "run")["attempt"] == 2
 
 
 def test_a_nan_that_the_trainer_hides_is_logged(make: Callable[..., Trainer], tmp_path: Path) -> None:

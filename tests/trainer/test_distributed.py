@@ -19,6 +19,7 @@ from torch.distributed.run import get_args_parser
 from smartmon.cli import app
 from smartmon.errors import TrainingError
 from smartmon.trainer import checkpoints
+from smartmon.trainer.peers import Peers
 from smartmon.trainer.run import train
 from tests.trainer.training import At, names, rows, small, status
 
@@ -126,3 +127,17 @@ def test_fsdp_is_refused_where_there_is_no_gpu(tmp_path: Path, tiny_model: Path,
         pytest.skip("there is a GPU")
     with pytest.raises(UsageError, match="no CUDA GPU"):
         train(small(tmp_path, tiny_model, tiny_data, fsdp=True), say=print)
+
+
+def test_a_callback_that_the_others_were_not_given_waits_for_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        peers = Peers()
+        peers.number = 2
+        assert not peers.meet(patience=0.05)
+        assert peers.most([3.0]) == [3.0]
+    finally:
+        dist.destroy_process_group()
+    assert "has come to 1 of 2 processes" in capsys.readouterr().err
