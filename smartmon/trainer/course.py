@@ -67,8 +67,7 @@ class Course:
         self._experts = self._parts("expert usage", lambda: Experts(model, options.expert_steps), None)
         if not hooked or compiled or not self._experts:
             self._experts = None
-        by_steps = str(getattr(args.logging_strategy, "value", args.logging_strategy)) == "steps"
-        self._every = max(1, int(state.logging_steps or 1)) if by_steps else _SAMPLED
+        self._every = max(1, int(state.logging_steps or 1)) if _by_steps(args.logging_strategy) else _SAMPLED
         self._counting = False
         self._language = model is not None and is_language_model(model)
         self._looks: Looks | None = None
@@ -121,9 +120,18 @@ class Course:
             self._parts("looking at answers", lambda: self._look(model, state), None)
         if self._meter is not None:
             self._meter.evaluation.forget()  # of a prediction, or of an evaluation of somebody's own
-            self._meter.comparing = step % self._every == 0 or (step == 1 and args.logging_first_step)
+            self._meter.comparing = self._told(args, state, step)
         if self._experts is not None and self._experts.due(step):
             self._counting = self._parts("expert usage", self._experts.start, None) is None
+
+    def _told(self, args: Any, state: Any, step: int) -> bool:
+        """Whether a row may be written for a step. `smartmon train` writes one before each save, and for the last."""
+        every = [self._every, state.save_steps if _by_steps(args.save_strategy) else 0]
+        return (
+            any(number and step % number == 0 for number in every)
+            or step == state.max_steps
+            or (step == 1 and args.logging_first_step)
+        )
 
     def step_ends(self, state: Any, control: Any, model: Any) -> None:
         """Write the experts' usage, obey what is wished for, and let no poisoned weights be saved."""
@@ -371,6 +379,10 @@ class Course:
             self._meter.close()
         if self._experts is not None:
             self._experts.stop()
+
+
+def _by_steps(strategy: Any) -> bool:
+    return str(getattr(strategy, "value", strategy)) == "steps"
 
 
 def _gpu_memory() -> dict[str, float]:

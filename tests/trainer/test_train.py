@@ -58,6 +58,14 @@ def test_a_training_leaves_everything_that_is_promised(tmp_path: Path, tiny_mode
     assert max(len(line) for line in said if str(tmp_path) not in line) < 80
 
 
+def test_every_row_has_its_accuracy_also_before_a_save_and_at_the_end(
+    tmp_path: Path, tiny_model: Path, tiny_data: Path
+) -> None:
+    train(small(tmp_path, tiny_model, tiny_data, logging_steps=4, save_steps=3, max_steps=7), say=quietly)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 3, 4, 6, 7]
+    assert all("accuracy_percent" in row for row in rows(tmp_path))
+
+
 def test_the_loss_falls(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     changes: dict[str, Any] = {"modules_to_save": ("embed_tokens", "lm_head"), "max_steps": 25, "save_steps": 25}
     train(small(tmp_path, tiny_model, tiny_data, batch_size=8, **changes), say=quietly)
