@@ -42,10 +42,11 @@ def publish(source: Path, target: Path, run: str) -> Path | None:
     if read_json(target / NOTE).get("run") == run:
         return None
     fresh = target.with_name(f".{target.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    _clear(fresh, target)
     fresh.mkdir()
+    write_json(fresh / NOTE, {})  # first: what lies there without it is none of ours
     for path in source.iterdir():
-        if path.is_file() and path.name[0] != ".":
+        if path.is_file() and path.name[0] != "." and path.name != NOTE:
             shutil.copy2(path, fresh / path.name)
     write_json(fresh / NOTE, {"run": run, "at": time.time()})
     sync_tree(fresh)
@@ -66,14 +67,29 @@ def _swap(fresh: Path, target: Path) -> Path | None:
         rename_new(fresh, target)
     if old.is_symlink():
         return old
-    left = list(old.iterdir())
-    if not left or ((old / NOTE).is_file() and not any(path.is_dir() for path in left)):
+    if _ours(old):
         remove_folder(old)
         return None
     if old == fresh:
         old = _spare(target)
         fresh.rename(old)
     return old
+
+
+def _clear(fresh: Path, target: Path) -> None:
+    """Take away what a killed queue left: half a copy, or, if it had just swapped the two, what was there before."""
+    if not os.path.lexists(fresh):
+        return
+    if fresh.is_symlink() or not _ours(fresh):
+        fresh.rename(_spare(target))
+    else:
+        shutil.rmtree(fresh)
+
+
+def _ours(folder: Path) -> bool:
+    """Whether a folder was made here and holds nothing else, or nothing at all."""
+    left = list(folder.iterdir())
+    return not left or ((folder / NOTE).is_file() and not any(path.is_dir() for path in left))
 
 
 def _spare(target: Path) -> Path:

@@ -77,3 +77,10 @@ def test_half_an_adapter_is_none(tmp_path: Path, weights: str | None):
         (tmp_path / "adapter_model.safetensors").write_text(weights)
     assert not adapter.is_whole(tmp_path)
     assert adapter.identity(tmp_path) == ""
+
+
+def test_a_folder_of_somebody_else_outlives_a_queue_that_is_killed_while_it_swaps(tmp_path: Path):
+    made(tmp_path / ".current_model.new", "theirs")  # where it lies between the swap and its new name
+    adapter.publish(made(tmp_path / "job", "ours"), tmp_path / "current_model", "job-1")
+    kept = [path for path in tmp_path.glob("current_model_*") if path.is_dir()]
+    assert [(path / "adapter_model.safetensors").read_text() for path in kept] == ["theirs"]
