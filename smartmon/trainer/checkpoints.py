@@ -7,6 +7,7 @@ time of change. Folders are moved out of the way by a rename to a hidden name, a
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -125,6 +126,10 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot do this for a folder.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 
@@ -146,7 +151,8 @@ def prune(output: Path, keep: int, *, protect: Iterable[int] = (), world_size: i
 def empty_trash(output: Path) -> None:
     """Finish the deletions that a killed training left half done."""
     for path in output.glob(".trash-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        if path.name.removeprefix(".trash-").isdigit():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove(folder: Path) -> None:

@@ -23,6 +23,8 @@ class Experts:
         self._names = [_layer(name, place) for place, (name, _) in enumerate(_routers(model))]
         self._counts: dict[int, Any] = {}
         self._mask: Any = None
+        self._open = False
+        """Whether the model's pass is going on: what checkpointed layers do again on the way back counts once."""
         self._handles: list[Any] = []
         self._model = model
 
@@ -39,6 +41,7 @@ class Experts:
         self.stop()
         self._counts = {}
         self._handles = [self._model.register_forward_pre_hook(self._begin, with_kwargs=True)]
+        self._handles.append(self._model.register_forward_hook(self._finish))
         for place, router in enumerate(self._routers):
             self._handles.append(router.register_forward_hook(lambda _m, _i, out, p=place: self._seen(p, out)))
 
@@ -66,10 +69,16 @@ class Experts:
         return {name: layer_usage(row) for name, row in zip(self._names, rows) if sum(row)}
 
     def _begin(self, _module: Any, _given: Any, inputs: dict[str, Any]) -> None:
-        mask = inputs.get("attention_mask")
-        self._mask = mask.reshape(-1) if mask is not None and mask.dim() == 2 else None
+        mask: Any = inputs.get("attention_mask")
+        self._mask = mask.reshape(-1) if getattr(mask, "ndim", 0) == 2 else None
+        self._open = True
+
+    def _finish(self, _module: Any, _given: Any, _output: Any) -> None:
+        self._open = False
 
     def _seen(self, place: int, output: Any) -> None:
+        if not self._open:
+            return
         try:
             chosen = self._choices(output)
             if chosen is None:

@@ -41,6 +41,13 @@ class Keeper(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder, begun = self._settings.output / f"checkpoint-{state.global_step}", time.monotonic()
+        try:
+            self._keep(folder, args, state, begun)
+        except OSError as error:
+            # A file system with moods must not end a training that goes well.
+            self._say(f"{folder.name} is not announced: {error.strerror or error}")
+
+    def _keep(self, folder: Path, args: Any, state: Any, begun: float) -> None:
         checkpoints.settle(folder)
         lacking = checkpoints.problem(folder, world_size=args.world_size)
         if lacking:

@@ -146,6 +146,7 @@ class Meter:
         """What went wrong in the hook, which then does nothing any more."""
         self.training, self.evaluation = Sums(), Sums()
         self._learning: Callable[[], bool] = sys.modules["torch"].is_grad_enabled
+        self._compiled = compiled or hasattr(model, "_orig_mod") or bool(getattr(model, "_compiled_call_impl", None))
         self._shift = 0 if in_place(model) else 1
         hook = _undisturbed(self._seen) if compiled else self._seen
         self._handle = model.register_forward_hook(hook, with_kwargs=True)
@@ -165,7 +166,8 @@ class Meter:
             sums = self.training if training else self.evaluation
             loss, ids = _of(output, "loss"), inputs.get("input_ids")
             sums.passed(
-                None if loss is None else loss.detach(),
+                # One of a CUDA graph is written over by the next pass.
+                None if loss is None else loss.detach().clone() if self._compiled else loss.detach(),
                 None if ids is None else ids.shape,
                 _flat(inputs.get("attention_mask")),
                 _flat(inputs.get("position_ids")),

@@ -45,7 +45,10 @@ def hold(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
     try:
-        return OnDevice(value) if getattr(value, "is_cuda", False) else plain(value)
+        if not getattr(value, "is_cuda", False):
+            return plain(value)
+        # A copy of somebody's logits could be the end of the GPU's memory.
+        return OnDevice(value) if value.nbytes <= 8 * _WIDTH else f"tensor of {tuple(value.shape)}"
     except Exception:  # noqa: BLE001 - somebody's own class: whatever it does, the training goes on
         return _shown(value)
 

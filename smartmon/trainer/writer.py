@@ -67,7 +67,7 @@ class StatusWriter:
         self._queue: deque[tuple[Any, ...]] = deque()
         self._beside: list[Callable[[], None]] = []
         self._wake, self._ended = threading.Event(), threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come back in here
         self._thread: threading.Thread | None = None
         self._resting = True
         """Whether the thread may have ended, after a last word: whoever says more has to start it again."""
@@ -120,7 +120,7 @@ class StatusWriter:
         if status is not None:
             self._word = status
         self._put("status", status, {key: hold(value) for key, value in fields.items()}, must=True)
-        if urgent:
+        if urgent and self._mine():
             self._wake.set()
 
     def experts(self, step: int, usage: Mapping[str, Any]) -> None:

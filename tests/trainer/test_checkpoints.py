@@ -147,3 +147,10 @@ def test_settling_reaches_nested_folders(tmp_path: Path) -> None:
     (folder / "optimizer_0" / "part").write_bytes(b"x")
     checkpoints.settle(folder)
     assert checkpoints.problem(folder) == ""
+
+
+def test_only_trash_of_ours_is_emptied(tmp_path: Path) -> None:
+    for name in (".trash-20", ".trash-of-mine"):
+        (tmp_path / name).mkdir()
+    checkpoints.empty_trash(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".trash-of-mine"]

@@ -122,3 +122,15 @@ def test_a_trainer_of_experts_writes_their_usage_and_the_aux_loss(tmp_path: Path
     assert sum(usage[0]["expert_usage"]["layer_0"]["expert_counts"].values()) == 16 * 12 * 2
     read = list(rows(tmp_path / "logs/training_log.jsonl", {}))
     assert all(obs.values["aux_loss"] > 0 for obs in read)
+
+
+def test_what_gradient_checkpointing_does_again_is_counted_once() -> None:
+    model = build(CONFIGS[0])
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    ids = torch.arange(12).reshape(2, 6)
+    experts = Experts(model)
+    experts.start()
+    model(input_ids=ids, labels=ids).loss.backward()
+    usage = experts.usage(experts.counts())
+    assert [sum(layer["expert_counts"].values()) for layer in usage.values()] == [24, 24]

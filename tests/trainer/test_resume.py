@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,17 @@ def test_a_record_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
     assert record.read(tmp_path) == {}
     (tmp_path / record.NAME).write_text(json.dumps([1]))
     assert record.read(tmp_path) == {}
+
+
+def test_a_disk_that_does_not_answer_for_a_checkpoint_ends_no_training(
+    tmp_path: Path, tiny_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        if folder.name == "checkpoint-2":
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(checkpoints, "settle", refuse)
+    said: list[str] = []
+    outcome = train(small(tmp_path, tiny_model, tiny_data, max_steps=4), say=said.append)
+    assert (outcome.state, outcome.step) == ("completed", 4)
+    assert any("checkpoint-2 is not announced: Input/output error" in line for line in said)
