@@ -8,6 +8,7 @@ with StatusWriter("runs/mine", total_steps=1000) as out:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -66,7 +68,9 @@ class StatusWriter:
         self._closed = False
         self._queue: deque[tuple[Any, ...]] = deque()
         self._beside: list[Callable[[], None]] = []
-        self._wake, self._ended = threading.Event(), threading.Event()
+        # An Event has a lock, which a signal handler or a forked child may find held for ever; this has none.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._ended = threading.Event()
         self._lock = threading.RLock()  # a signal handler may come back in here
         self._thread: threading.Thread | None = None
         self._resting = True
@@ -121,7 +125,7 @@ class StatusWriter:
             self._word = status
         self._put("status", status, {key: hold(value) for key, value in fields.items()}, must=True)
         if urgent and self._mine():
-            self._wake.set()
+            self._wake.put(None)
 
     def experts(self, step: int, usage: Mapping[str, Any]) -> None:
         """Log how often each expert of each layer was chosen: `{"layer_0": {"expert_counts": {"expert_0": 12}}}`."""
@@ -161,7 +165,7 @@ class StatusWriter:
             return self._closed and self._ended.is_set()
         written = threading.Event()
         self._put("mark", written, must=True)
-        self._wake.set()
+        self._wake.put(None)
         return written.wait(timeout)
 
     def close(self, status: str = "completed") -> None:
@@ -175,7 +179,7 @@ class StatusWriter:
         self.update(status)
         with self._lock:
             self._closed, thread = True, self._thread
-        self._wake.set()
+        self._wake.put(None)
         if thread is None:
             self._finish()
         elif not self._ended.wait(5.0):
@@ -236,8 +240,10 @@ class StatusWriter:
 
     def _run(self) -> None:
         while not self._closed:
-            self._wake.wait(self._interval)
-            self._wake.clear()
+            with contextlib.suppress(Empty):
+                self._wake.get(timeout=self._interval)
+                while True:
+                    self._wake.get_nowait()
             if self._round() and self._word in FINAL and self._rest():
                 return
         self._finish()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -302,3 +303,25 @@ def test_nothing_but_the_standard_library_is_needed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout) == ("", "set()\n")
     assert lines(tmp_path)[0]["loss"] == 0.5
+
+
+def test_a_signal_handler_may_call_at_any_moment(tmp_path: Path) -> None:
+    out, calls = StatusWriter(tmp_path), 0
+
+    def handler(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        out.update("paused" if calls % 2 else "evaluating")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+    try:
+        deadline = time.monotonic() + 20
+        while calls < 200 and time.monotonic() < deadline:
+            out.update("training")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    out.close()
+    assert calls >= 200
+    assert status(tmp_path)["status"] == "completed"
