@@ -63,6 +63,8 @@ class Events:
         self._base_dir, self._given, self._own = base_dir, writer, writer
         looks = LookSettings(detail_steps, detail_tokens, detail_limit, detail_share, samples)
         self._options = Options(metrics, announce, looks, control, stop_on_nonfinite, expert_steps)
+        self.yields = False
+        """Whether it leaves a training alone that has another one: `smartmon exec` gives it unasked."""
         self._parts = Parts()
         self._early: list[str] = []
         self._course: Course | None = None
@@ -194,6 +196,9 @@ class Events:
             frame = frame.f_back
 
     def _begin(self, args: Any, state: Any, given: Mapping[str, Any]) -> None:
+        others = getattr(getattr(self._trainer(), "callback_handler", None), "callbacks", ())
+        if self.yields and any(isinstance(each, Events) and each is not self for each in others):
+            return
         if self._course is not None:
             self._course.close()  # the Trainer began anew, with a smaller batch perhaps
         model, writer = given.get("model"), None

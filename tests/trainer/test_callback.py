@@ -146,7 +146,7 @@ def test_one_line_writes_a_run_that_smartmon_reads(make: Callable[..., Trainer],
 
     found = status(tmp_path)
     assert (found["status"], found["current_step"], found["total_steps"]) == ("completed", 10, 10)
-    assert (found["output_dir"], found["last_checkpoint"]) == (str(tmp_path), str(tmp_path / "checkpoint-10"))
+    assert (found["output_dir"], found["last_checkpoint"]) == (str(tmp_path), "checkpoint-10")
     assert found["validation_loss"] == evaluations[2]["eval_loss"]
     assert [row["step"] for row in lines(tmp_path, "training_detail.jsonl")] == [0, 4, 5, 8, 10]
 
@@ -220,6 +220,18 @@ def test_a_copy_of_the_callback_begins_anew_in_another_process(make: Callable[..
     copied = pickle.loads(pickle.dumps(callback))
     make(copied).train()
     assert status(tmp_path / "run")["attempt"] == 2
+
+
+def test_one_that_was_given_unasked_leaves_the_training_to_the_users_own(
+    make: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    unasked = SmartmonCallback(tmp_path / "exec", detail_steps=0)
+    unasked.yields = True
+    trainer = make(unasked)
+    trainer.add_callback(SmartmonCallback(tmp_path / "own", detail_steps=0))
+    trainer.train()
+    assert status(tmp_path / "own")["status"] == "completed"
+    assert not (tmp_path / "exec").exists()
 
 
 def test_a_nan_that_the_trainer_hides_is_logged(make: Callable[..., Trainer], tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def _add(trainer: Any) -> None:
             "it runs on several machines; start each of them under: smartmon exec --instrument (all, or it hangs)"
         )
     callback = _callback()
+    callback.yields = True
     callback.guard(trainer)
     trainer.add_callback(callback)
 
