@@ -33,7 +33,9 @@ _OF_A_SAMPLE = frozenset(
     | {"seconds", "share", "looks", "skipped"}
 )
 """Numbers of the one sample that a detail file shows, and of the look at it: the next sample has others."""
-_OF_THE_PROCESS = frozenset({"pid", "attempt", "checkpoint_step", "checkpoint_bytes", "checkpoint_seconds"})
+_EVAL_STEP = "eval_step"
+"""The step that the values of an evaluation are of, where a status tells it."""
+_OF_THE_PROCESS = frozenset({_EVAL_STEP, "pid", "attempt", "checkpoint_step", "checkpoint_bytes", "checkpoint_seconds"})
 """Numbers that tell which process wrote, or how it saved: none of them measures the training."""
 _PLACEHOLDERS = ("loss", "eval_loss", "perplexity", "eval_perplexity")
 _LATE = 600.0
@@ -90,7 +92,7 @@ class StatusFile:
             return Batch(last | reached | {"trouble": None}, notes=notes)
         row = self._rows.read(self._metrics_of(record))
         report = self._report(record, row, contents, now, seen="digest" in last)
-        return Batch(reached, self._observations(row, report), report, notes)
+        return Batch(reached, self._observations(record, row, report), report, notes)
 
     def _metrics_of(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         """Leave out what is told of the process, and of a sample: its accuracy is not the run's."""
@@ -136,7 +138,7 @@ class StatusFile:
             timed=timed,
         )
 
-    def _observations(self, row: Row, report: StatusReport) -> tuple[Observation, ...]:
+    def _observations(self, record: Mapping[str, Any], row: Row, report: StatusReport) -> tuple[Observation, ...]:
         if row.step is None:
             self._account.ignore("a status without a step")
             return ()
@@ -147,6 +149,9 @@ class StatusFile:
                 return ()
             # Trainers write zeros before they have anything to say; as a loss it would be the best ever.
             row.values = {k: v for k, v in row.values.items() if v != 0.0 or k not in _PLACEHOLDERS}
+        if whole(record.get(_EVAL_STEP)) not in (None, row.step):
+            # They were logged at their own step, by whoever writes such a status.
+            row.values = {k: v for k, v in row.values.items() if not k.startswith("eval_")}
         self._rows.kept((row,))
         self._account.rows += 1
         return tuple(row.observations(self.spec, report.at, report.timed))

@@ -87,7 +87,8 @@ class Course:
             writer.beside(self._obedience.wishes.look)
             if control.ignored:
                 self._obedience.acknowledge(control.ignored, "", "ignored: it was there before this training began")
-                say(f"{control.path} says {control.ignored!r} from before this training; it is ignored")
+                if control.ignored == "pause":  # the others were obeyed at once, most likely
+                    say(f"{control.path} asked for a pause before this training began; it is ignored")
 
     @property
     def stopped(self) -> str:
@@ -262,13 +263,13 @@ class Course:
                 what = f"the {bad[0]} is {row[bad[0]]}" if bad else "the loss of another process is no number"
                 self._stop_nonfinite(state, control, what)
         elif bad and not self._bad and self.writer is not None:
-            text = f"the {bad[0]} is {row[bad[0]]} at step {state.global_step}"
+            text = f"the {bad[0]} is {row[bad[0]]}"  # who reads it adds the step
             self.writer.error(text, step=state.global_step, epoch=state.epoch, kind="NaNLoss")
         self._bad = bool(bad)
 
     def _stop_nonfinite(self, state: Any, control: Any, what: str) -> None:
         if not self._nonfinite and self.writer is not None:
-            text = f"{what} at step {state.global_step}; stopped before anything of it is saved"
+            text = f"{what}; stopped before anything of it is saved"
             self.writer.error(text, step=state.global_step, epoch=state.epoch, kind="NaNLoss")
         self._nonfinite = True
         self.still_stopped(control)
@@ -348,7 +349,7 @@ class Course:
     def _announced(self, folder: Path, step: int) -> Mapping[str, Any] | None:
         if self.options.announce is not None:
             return self.options.announce(folder, step)
-        return {"last_checkpoint": str(folder)} if folder.is_dir() else None
+        return {"last_checkpoint": folder.name, "checkpoint_step": step} if folder.is_dir() else None
 
     def _pass_pause(self) -> None:
         """Leave the seconds of a pause out of every speed."""

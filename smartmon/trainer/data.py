@@ -220,7 +220,8 @@ def _check(corpus: Corpus, strict: bool) -> None:
         raise DataError(f"the dataset {path} holds no rows")
     if corpus.bad and (strict or corpus.bad == total):
         which = "every row is" if corpus.bad == total else f"{count(corpus.bad)} of {count(total)} rows are"
-        raise DataError(f"the dataset {path} cannot be used: {which} bad{named}{more}")
+        skip = "" if corpus.bad == total else "; without --strict they are skipped"
+        raise DataError(f"the dataset {path} cannot be used: {which} bad{skip}{named}{more}")
     dropped = corpus.dropped.total()
     if len(corpus.rows) and dropped <= MOST_DROPPED * total:
         return

@@ -199,6 +199,12 @@ def _explained(settings: TrainSettings, writer: StatusWriter | None) -> Iterator
             writer.error(str(error), kind="NaNLoss")
             writer.close("crashed")
         raise
+    except UsageError as error:
+        # Nothing was trained yet: a word that is wrong is told to who typed it, and is no crash of a run.
+        if writer is not None:
+            writer.update(error_message=str(error))
+            writer.close("stopped")
+        raise
     except SmartmonError:
         raise
     except Exception as error:

@@ -133,7 +133,8 @@ class Scribe:
         told = {key: value for key, value in row.items() if key.startswith("eval_")}
         if "eval_loss" in told:
             told["validation_loss"] = told.pop("eval_loss")
-        self._tell(told)
+        # The status goes on to later steps with these values in it: they are not of those.
+        self._tell({**told, "eval_step": step})
 
     def _tell(self, fields: Mapping[str, Any]) -> None:
         self._status |= {key: settle(value) for key, value in fields.items() if key not in _OURS}

@@ -54,6 +54,14 @@ def test_the_whole_status_is_understood(path: Path, reader):
     assert report.extras["recent_examples"] == [{"step": 1, "loss": None}]
 
 
+@pytest.mark.parametrize(("evaluated", "told"), [(17500, 0.9), (17400, None)])
+def test_an_evaluation_of_an_earlier_step_is_not_told_of_this_one(path: Path, reader, evaluated: int, told: object):
+    path.write_text(json.dumps(FULL | {"validation_loss": 0.9, "eval_step": evaluated}))
+    (row,) = reader(path, "status").read()
+    assert row.values.get("eval_loss") == told
+    assert "eval_step" not in row.values
+
+
 def test_a_missing_file_is_waited_for_in_silence(path: Path, reader):
     status = reader(path, "status")
     before = status.source.stamp()

@@ -261,6 +261,14 @@ def test_early_stopping_without_evaluations_is_refused(tmp_path: Path, tiny_mode
         train(small(tmp_path, tiny_model, tiny_data, early_stopping=2), say=quietly)
 
 
+def test_a_wrong_word_is_no_crash_of_a_run(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
+    with pytest.raises(UsageError, match="nope"):
+        train(small(tmp_path, tiny_model, tiny_data, target_modules=("nope",)), say=quietly)
+    told = json.loads((tmp_path / "status" / "training_status.json").read_text())
+    assert told["status"] == "stopped"
+    assert "nope" in told["error_message"]
+
+
 def test_packed_rows_are_trained_on(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> None:
     said: list[str] = []
     outcome = train(small(tmp_path, tiny_model, tiny_data, packing="on", max_steps=2), say=said.append)
