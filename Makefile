@@ -43,8 +43,9 @@ $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-train
 demo: $(VENV)/.stamp-train
 	@$(BIN)/smartmon demo
 
+# One thread of arithmetic for each of the processes: more of them only wait for each other where cores are few.
 test: check
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check .
