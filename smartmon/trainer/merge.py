@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -200,8 +202,12 @@ def _save(model: Any, found: Found, staged: Path, dtype: str) -> None:
 def _staged(out: Path) -> Iterator[Path]:
     """Give a folder beside `out` to write into, which takes its name once all is on the disk, and else goes."""
     staged = out.absolute().parent / f".{out.absolute().name}.partial-{uuid.uuid4().hex}"
+    held = -1
     try:
         staged.mkdir(parents=True)
+        held = os.open(staged, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        _sweep(staged)
         yield staged
         for path in staged.iterdir():
             path.chmod(staged.stat().st_mode & 0o666)  # safetensors gives a file to its owner alone
@@ -214,3 +220,20 @@ def _staged(out: Path) -> Iterator[Path]:
         raise TrainingError(f"cannot write {text.clean(out)}: {error.strerror or error}; nothing was written") from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+        if held >= 0:
+            os.close(held)
+
+
+def _sweep(staged: Path) -> None:
+    """Remove what merges into the same place left when they were killed: who is alive holds a lock on its folder."""
+    prefix = staged.name.rpartition("-")[0] + "-"
+    for other in staged.parent.iterdir():
+        if other == staged or not re.fullmatch(re.escape(prefix) + "[0-9a-f]{32}", other.name):
+            continue
+        with contextlib.suppress(OSError):
+            folder = os.open(other, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(other, ignore_errors=True)
+            finally:
+                os.close(folder)

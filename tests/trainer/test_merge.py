@@ -121,6 +121,24 @@ def test_a_broken_adapter_leaves_nothing_behind(trained: tuple[Path, Any], tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
+def test_what_a_killed_merge_left_goes_and_what_another_writes_stays(tmp_path: Path) -> None:
+    from smartmon.trainer.merge import _staged
+
+    dead, other = tmp_path / f".out.partial-{'0' * 32}", tmp_path / f".another.partial-{'1' * 32}"
+    for folder in (dead, other):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+    with _staged(tmp_path / "out") as alive, _staged(tmp_path / "out-2") as second:
+        with _staged(tmp_path / "out"):
+            assert not dead.exists()
+            assert other.exists()
+            assert alive.exists()
+            assert second.exists()
+        (alive / "kept").touch()
+        (tmp_path / "out").rmdir()
+    assert (tmp_path / "out" / "kept").exists()
+
+
 def test_a_whole_model_has_nothing_to_merge(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="whole model already"):
         merge(Found(tiny_model, adapter=False), tmp_path / "out")
