@@ -29,7 +29,7 @@ def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 def test_a_base_install_brings_nothing_that_trains(project: dict[str, Any]) -> None:
     names = {re.split(r"[^A-Za-z0-9_-]", need)[0].lower() for need in project["project"]["dependencies"]}
-    assert names == {"apprise", "pydantic", "structlog", "typer", "watchdog"}
+    assert names == {"apprise", "pydantic", "structlog", "typer", "watchdog", "wrapt"}
 
 
 def test_every_dependency_has_a_floor_and_no_ceiling(project: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from smartmon.detectors.registry import installed
 from smartmon.errors import ConfigError, PartialError, SourceError, StoreError
 from smartmon.keeper import Keeper
 from smartmon.monitor import Monitor
+from smartmon.notify import routing
 from smartmon.notify.heartbeat import Heartbeat
 from smartmon.notify.redact import Redactor
 from smartmon.outbox import Outbox
@@ -322,7 +323,7 @@ class Daemon:
         watch = Watch(monitor, store, config, lambda: None, self._clock, events=False)
         keeper = Keeper(store, config, cancel=signals.stopping, beat=lambda: None)
         outbox = Outbox(store, config, cancel=signals.stopping, beat=lambda: None)
-        tried = _tries(store)
+        tried = _tries(store, config)
         skipped = len(store.keeps(states=("skipped",)))
         keeper.sweep(self._clock())
         outbox.recover(self._clock())
@@ -341,11 +342,13 @@ class Daemon:
             pass
         if len(store.keeps(states=("skipped",))) > skipped:
             raise PartialError("a snapshot could not be made; see: smartmon events list --kind snapshot_skipped")
-        if any(count > tried.get(row, 0) for row, count in _tries(store).items()):
+        if any(count > tried.get(row, 0) for row, count in _tries(store, config).items()):
             raise PartialError("an alert could not be delivered yet; see: smartmon alerts list")
         return 0
 
 
-def _tries(store: Store) -> dict[str, int]:
-    """How often each alert that has not arrived was tried."""
-    return {row.id: row.attempts for row in store.deliveries(states=("pending", "dead"), limit=10_000)}
+def _tries(store: Store, config: Config) -> dict[str, int]:
+    """How often each alert that has not arrived was tried; one whose notifier was taken out of the config is let go."""
+    known = {notifier.name for notifier in config.notifiers} | routing.hooks(config).keys()
+    rows = store.deliveries(states=("pending", "dead"), limit=10_000)
+    return {row.id: row.attempts for row in rows if row.notifier in known}

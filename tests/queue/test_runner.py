@@ -240,13 +240,6 @@ def test_a_full_disk_holds_the_queue_with_the_job_in_it(bench: Bench):
     assert [job.state for job in bench.book.read().jobs] == [JobState.INTERRUPTED]
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_file_that_cannot_be_read_fails_its_job_alone(bench: Bench):
-    bench.drop("a").chmod(0)
-    bench.drop("b")
-    assert sorted(bench.run()) == [("a", "failed"), ("b", "done")]
-
-
 def test_a_file_that_cannot_be_taken_is_refused_until_it_changes(bench: Bench):
     link = bench.places.inbox / "a.jsonl"
     link.symlink_to("/proc/self/mem")  # a regular file whose first byte nobody can read
