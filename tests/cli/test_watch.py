@@ -79,7 +79,9 @@ def terminal(base: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes],
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, "-m", "smartmon", "watch", "-C", str(base), *words]
-    env = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+    # The size is the terminal's own, whatever the test runner says of its.
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    env |= {"TERM": "xterm", "LC_ALL": "C.UTF-8"}
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True)
     try:
         yield process, master
