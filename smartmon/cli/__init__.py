@@ -9,6 +9,7 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -55,23 +56,12 @@ class _InOrder(TyperGroup):
         return sorted(super().list_commands(ctx), key=COMMANDS.index)
 
 
-app = typer.Typer(
-    name="smartmon",
-    cls=_InOrder,
-    help=HELP,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"smartmon {smartmon.__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -80,8 +70,41 @@ def _root(
     pass
 
 
-for _name in COMMANDS:
-    importlib.import_module(f"smartmon.cli.{_name}").register(app)
+def _program(names: Sequence[str], *, listed: bool = False) -> typer.Typer:
+    """Return the program with these commands; `listed` ones have their line of help and nothing else."""
+    program = typer.Typer(
+        name="smartmon",
+        cls=_InOrder,
+        help=HELP,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    program.callback()(_root)
+    for name in names:
+        module = importlib.import_module(f"smartmon.cli.{name}")
+        if listed:
+            whole = typer.Typer()
+            module.register(whole)
+            texts = [group.typer_instance.info.help for group in whole.registered_groups if group.typer_instance]
+            texts += [command.callback.__doc__ for command in whole.registered_commands if command.callback]
+            program.command(name, help=texts[0])(lambda: None)
+        else:
+            module.register(program)
+    return program
+
+
+app = _program(COMMANDS)
+
+
+def _needed(words: Sequence[str]) -> typer.Typer:
+    """Return as much of the program as the words call for: to work out what all commands take costs 100 ms."""
+    if "_SMARTMON_COMPLETE" in os.environ:
+        return app
+    first = next((word for word in words if not word.startswith("-")), None)
+    if first is None:
+        return _program(COMMANDS, listed=True)
+    return _program([first]) if first in COMMANDS else app
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -94,13 +117,14 @@ def main(argv: list[str] | None = None) -> None:
         # In an ASCII locale a run's name must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if "run" in (sys.argv[1:] if argv is None else argv):
+    words = sys.argv[1:] if argv is None else argv
+    if "run" in words:
         # Before Typer reads the words of the command, which takes pydantic, which takes hashlib.
         from smartmon import lean
 
         lean.leave_out_openssl()
     try:
-        app(args=argv, prog_name="smartmon")
+        _needed(words)(args=argv, prog_name="smartmon")
     except SmartmonError as error:
         print(f"smartmon: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
