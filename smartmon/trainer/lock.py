@@ -39,12 +39,17 @@ def _lock(folder: Path) -> int:
         ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         os.close(descriptor)
         raise LockedError(
             f"another training (pid {clean(owner or 'unknown')}) writes into {clean(folder)}; "
             "let it end first, or choose another --base-dir and --output-dir"
+        ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise UsageError(
+            f"cannot lock {clean(folder)}: {error.strerror}; choose a --base-dir and --output-dir on a local disk"
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
