@@ -35,6 +35,9 @@ class Plan:
     poisoned: int = 206
     """The step whose batch has NaN for its loss."""
 
+    pace: float = 0.06
+    """Seconds that a step takes at least: what is saved stays for a few of them, whatever the machine."""
+
     @property
     def troubles(self) -> dict[int, str]:
         """What is provoked, by its first step."""

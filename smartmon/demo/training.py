@@ -35,6 +35,22 @@ class Herald(TrainerCallback):  # type: ignore[misc]
             tell(trouble=self.plan.troubles[step], step=step)
 
 
+class Pace(TrainerCallback):  # type: ignore[misc]
+    """Lets no step end sooner than `least` seconds after the one before.
+
+    A model of real size takes longer by far. This one would save and delete quicker than any watcher can look.
+    """
+
+    def __init__(self, least: float) -> None:
+        self.least = least
+        self._last = 0.0
+
+    def on_step_end(self, _args: Any, _state: Any, _control: Any, **_kwargs: Any) -> None:
+        """Wait for what is left of the time."""
+        time.sleep(max(0.0, min(self.least, self._last + self.least - time.monotonic())))
+        self._last = time.monotonic()
+
+
 def tell(**facts: Any) -> None:
     """Write one line for whoever started this process."""
     print(json.dumps({"at": time.time(), **facts}), flush=True)
@@ -50,7 +66,7 @@ def main(folder: Path) -> int:
         train(
             TrainSettings(**plan.settings(folder)),
             say=lambda line: tell(said=line),
-            callbacks=[Herald(plan), *troubles],
+            callbacks=[Herald(plan), Pace(plan.pace), *troubles],
         )
     except SmartmonError as error:
         tell(error=str(error))

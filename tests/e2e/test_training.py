@@ -19,6 +19,7 @@ pytest.importorskip("bitsandbytes", reason="pip install 'smartmon[train]'")
 pytestmark = pytest.mark.timeout(240)  # two trainings of 10 s on an idle core
 
 # The task of the demonstration: learned by step 100, and checkpoint-125 is gone once checkpoint-150 is there.
+ROOT = Path(__file__).parents[2]
 PLAN = Plan(keep=1, poisoned=156)
 
 
@@ -34,13 +35,13 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {**settings, "detail_steps": 0}
 
 
-def train(base: Path, task: dict[str, Any], faults: dict[str, list[int]], **settings: Any) -> int:
+def train(base: Path, task: dict[str, Any], faults: dict[str, list[Any]], **settings: Any) -> int:
     """Train to the end, and return the exit code."""
     told = json.dumps({**task, "base_dir": str(base), **settings})
-    argv = [sys.executable, str(Path(__file__).with_name("qlora.py")), told, json.dumps(faults)]
+    argv = [sys.executable, "-m", "tests.e2e.qlora", told, json.dumps(faults)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     with (base.parent / "training.log").open("wb") as log:
-        return subprocess.run(argv, stdout=log, stderr=log, timeout=200, check=False, env=env).returncode
+        return subprocess.run(argv, stdout=log, stderr=log, timeout=200, check=False, env=env, cwd=ROOT).returncode
 
 
 def right(adapter: Path) -> int:
@@ -53,7 +54,11 @@ def right(adapter: Path) -> int:
 def test_the_daemon_catches_what_ruins_a_training_and_keeps_the_last_good_adapter(tmp_path: Path, task: dict[str, Any]):
     base = tmp_path / "train"
     base.mkdir()
-    faults = {"LearningRateFault": [PLAN.too_fast, 100, PLAN.too_fast_steps], "PoisonedBatch": [PLAN.poisoned]}
+    faults: dict[str, list[Any]] = {
+        "LearningRateFault": [PLAN.too_fast, 100, PLAN.too_fast_steps],
+        "PauseUntilKept": [149, str(base / "snapshots"), "checkpoint-125"],
+        "PoisonedBatch": [PLAN.poisoned],
+    }
     with Receiver() as receiver, started(base, config=notifier(receiver)) as daemon:
         assert train(base, task, faults) == NonFiniteError.exit_code
         until(lambda: any("training crashed" in text for text in receiver.texts), patience=60)
