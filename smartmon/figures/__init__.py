@@ -1,0 +1,12 @@
+"""Pictures of a run, drawn with matplotlib (`smartmon[plots]`): a page for print, single charts, a file for browsers.
+
+`portrait` gathers what is drawn; `png`, `svg`, `html` and `plots` draw it. All raise UsageError without matplotlib.
+"""
+
+from __future__ import annotations
+
+from smartmon.figures.document import html
+from smartmon.figures.page import PLOTS, plots, png, svg
+from smartmon.figures.portrait import Portrait, portrait
+
+__all__ = ["PLOTS", "Portrait", "html", "plots", "png", "portrait", "svg"]
