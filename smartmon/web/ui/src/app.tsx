@@ -1,0 +1,86 @@
+/** The frame: the bar at the top, the runs at the side, and the page that the address names. */
+import type { JSX } from "preact";
+
+import { Verdict } from "./cards/verdict";
+import { Cards } from "./cards/cards";
+import { Notices } from "./notices";
+import { Nothing } from "./panel";
+import { pages, panels } from "./registry";
+import { link, route } from "./router";
+import { RunList } from "./runs/list";
+import { NoRuns } from "./runs/none";
+import { run, runs, trouble } from "./store";
+import { Top } from "./top";
+
+export function App(): JSX.Element {
+  const side = (runs.value?.length ?? 0) > 1 && route.value.page !== "runs";
+  return (
+    <>
+      <Top />
+      <div class={side ? "frame with-side" : "frame"}>
+        {side && (
+          <aside class="side" aria-label="Runs">
+            <RunList />
+          </aside>
+        )}
+        <main class="page" id="main">
+          <Notices />
+          <Page />
+        </main>
+      </div>
+    </>
+  );
+}
+
+function Page(): JSX.Element {
+  const { page, view, id } = route.value;
+  const name = run.value;
+  const other = pages.find((entry) => (entry.ofRun ? page === "run" && entry.name === view : entry.name === page));
+  if (other && (!other.ofRun || name !== null)) return <other.component key={`${name} ${id}`} run={name ?? ""} id={id} />;
+  if (runs.value === null) {
+    return trouble.value ? <Nothing title="No answer">{trouble.value}</Nothing> : <div class="empty">Asking&hellip;</div>;
+  }
+  if (runs.value.length === 0) return <NoRuns />;
+  if (name === null || !runs.value.some((card) => card.run === name)) return <NoSuchRun name={name ?? ""} />;
+  if ((page !== "" && page !== "run") || (page === "run" && view)) return <NoSuchPage />;
+  return <RunPage key={name} name={name} />;
+}
+
+function RunPage({ name }: { name: string }): JSX.Element {
+  const column = (which: "main" | "side") =>
+    panels.filter((entry) => entry.column === which).map((entry) => <entry.component key={entry.id} run={name} />);
+  const side = column("side");
+  return (
+    <>
+      <Verdict />
+      <Cards />
+      <div class={side.length ? "columns two" : "columns"}>
+        <div class="column">{column("main")}</div>
+        {side.length > 0 && <div class="column">{side}</div>}
+      </div>
+    </>
+  );
+}
+
+function NoSuchRun({ name }: { name: string }): JSX.Element {
+  return (
+    <Nothing title="There is no such run">
+      <p>
+        Nothing is known of <code>{name}</code>. It may have another name, or lie in another base dir.
+      </p>
+      <p>
+        <a href={link("runs")}>All runs</a>
+      </p>
+    </Nothing>
+  );
+}
+
+function NoSuchPage(): JSX.Element {
+  return (
+    <Nothing title="There is no such page">
+      <p>
+        <a href="#/">The current run</a> &middot; <a href={link("runs")}>All runs</a>
+      </p>
+    </Nothing>
+  );
+}

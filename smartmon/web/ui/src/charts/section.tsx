@@ -1,0 +1,2 @@
+import { Panel } from "../panel";
+export function Charts({ run }: { run: string }) { return <Panel title="Charts" id="charts">{run}</Panel>; }
