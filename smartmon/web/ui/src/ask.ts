@@ -1,8 +1,7 @@
 /** Questions to the server that a panel asks by itself: again when there is news, and what it knew stays meanwhile. */
-import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
-import { get } from "./api";
+import { get, type Query } from "./api";
 import { news } from "./store";
 
 export interface Asked<T> {
@@ -11,27 +10,58 @@ export interface Asked<T> {
   trouble: string;
 }
 
-type Params = Record<string, string | number | boolean | null | readonly string[]>;
+interface Options {
+  /** Whether news of the run asks again. */
+  live?: boolean;
+  /** At most so often, in milliseconds: news may come several times a second. */
+  every?: number;
+}
 
-/** The answer of an endpoint. Another question forgets the answer to the one before. */
-export function useAsk<T>(endpoint: string, params: Params, { live = true } = {}): Asked<T> {
-  const state = useSignal<Asked<T> & { question: string }>({ answer: null, trouble: "", question: "" });
+/** The answer of an endpoint; null asks nothing. Another question forgets the answer to the one before. */
+export function useAsk<T>(endpoint: string | null, params: Query, { live = true, every = 1000 }: Options = {}): Asked<T> {
+  const [state, setState] = useState<Asked<T> & { question: string }>({ answer: null, trouble: "", question: "" });
   const question = JSON.stringify([endpoint, params]);
+  const again = useRef<() => void>(() => {});
   const asked = live ? news.value : 0;
+
   useEffect(() => {
-    let over = false;
-    get<T>(endpoint, params)
-      .then((answer) => {
-        if (!over) state.value = { answer, trouble: "", question };
-      })
-      .catch((error: unknown) => {
-        const before = state.peek();
-        const answer = before.question === question ? before.answer : null;
-        if (!over) state.value = { answer, trouble: String((error as Error).message), question };
-      });
-    return () => {
-      over = true;
+    if (endpoint === null) return;
+    const stop = new AbortController();
+    let timer = 0;
+    let askedAt = 0;
+    let busy = false;
+    let wanted = false;
+    const ask = async () => {
+      timer = 0;
+      askedAt = Date.now();
+      busy = true;
+      try {
+        const answer = await get<T>(endpoint, params, stop.signal);
+        setState({ answer, trouble: "", question });
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        const trouble = (error as Error).message;
+        setState((old) => ({ answer: old.question === question ? old.answer : null, trouble, question }));
+      }
+      busy = false;
+      if (wanted) again.current();
     };
-  }, [question, asked]);
-  return state.value.question === question ? state.value : { answer: null, trouble: "" };
+    // News never cancels a question on its way: a slow answer would never come.
+    again.current = () => {
+      wanted = busy;
+      if (!busy && !timer) timer = window.setTimeout(() => void ask(), Math.max(0, askedAt + every - Date.now()));
+    };
+    void ask();
+    return () => {
+      clearTimeout(timer);
+      stop.abort();
+      again.current = () => {};
+    };
+  }, [question]);
+
+  useEffect(() => {
+    if (asked) again.current();
+  }, [asked]);
+
+  return state.question === question ? state : { answer: null, trouble: "" };
 }
