@@ -12,7 +12,7 @@ from smartmon.figures.panels import PANELS
 from smartmon.figures.portrait import Portrait
 from smartmon.text import clock, count
 
-_SIZE = (6.2, 3.3)
+_SIZE = (4.8, 2.9)
 _SHADES = {
     canvas.INK: ("ink", "#e8eaee"),
     canvas.MUTED: ("muted", "#9aa3b0"),

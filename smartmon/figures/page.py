@@ -119,7 +119,7 @@ def _key(figure: Any, told: Portrait) -> None:
     from matplotlib.lines import Line2D
 
     grave = {mark.severity for mark in told.marks}
-    known = {
+    known: dict[str, tuple[str, dict[str, Any]]] = {
         "critical": ("critical anomaly", {"marker": "v", "mfc": ORANGE, "mec": INK}),
         "warning": ("warning", {"marker": "v", "mfc": PAPER, "mec": ORANGE}),
         "info": ("noticed", {"marker": "|", "mec": MUTED}),
@@ -155,7 +155,7 @@ def _table(figure: Any, told: Portrait, *, draw: bool) -> None:
         figure.add_artist(Line2D([0.075, 0.94], [y + 0.0125] * 2, color=GRID, lw=0.6))
         cells = (count(one.step), one.prompt, one.expected, one.answer, one.result)
         for (x, _head), cell in zip(columns, cells):
-            figure.text(x, y, plain(cell, SAMPLE, draw=draw), fontsize=6, family=_mono(), va="center")
+            figure.text(x, y, plain(cell, SAMPLE, draw=draw), fontsize=5.7, family=_mono(), va="center")
 
 
 def _mono() -> list[str]:

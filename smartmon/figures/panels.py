@@ -57,7 +57,7 @@ def throughput(axes: Any, told: Portrait) -> None:
     values = curve.values
     if values:
         mean = math.fsum(values) / len(values)
-        axes.axhline(mean, color=INK, lw=0.9, ls=(0, (6, 3)), label=f"mean of the run: {number(mean)}", zorder=4)
+        axes.axhline(mean, color=INK, lw=0.9, ls=(0, (6, 3)), label=f"mean of the run: {_level(mean)}", zorder=4)
         axes.set_ylim(bottom=0)
     _finish(axes, told, [curve], "no speed was logged")
 
@@ -96,6 +96,9 @@ def loss_accuracy(axes: Any, told: Portrait) -> None:
     if steps[0] != steps[-1]:
         bar = axes.figure.colorbar(dots, ax=axes, pad=0.02, aspect=30)
         bar.outline.set_visible(False)
+        # As shapes: an embedded picture is what a browser's content policy may refuse.
+        bar.solids.set_rasterized(False)
+        bar.solids.set_edgecolor("face")
         _plain_ticks(bar.ax.yaxis, _steps)
         bar.set_label("step")
 
@@ -165,8 +168,7 @@ def _line(axes: Any, curve: Curve, colour: str, name: str) -> None:
     style = {"lw": 0.7, "alpha": 0.6} if many else _dot(curve.points)
     axes.plot(*_joined(curve.points, "last"), color=colour, zorder=3, **({"label": name} if name else {}), **style)
     if curve.means and curve.values:
-        steps, means = zip(*curve.means)
-        axes.plot(steps, means, color=colour, lw=1.8, label=f"mean of {curve.reach:,} steps", zorder=4)
+        axes.plot(*zip(*curve.means), color=colour, lw=1.8, label=f"mean of {curve.reach:,} steps", zorder=4)
 
 
 def _dots(axes: Any, curve: Curve, colour: str, name: str) -> None:

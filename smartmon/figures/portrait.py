@@ -265,11 +265,8 @@ def _example(row: Mapping[str, Json]) -> Example:
     result = {True: "match", False: "differs"}.get(matches) if isinstance(matches, bool) else None
     if result is None and isinstance(accuracy, (int, float)) and math.isfinite(accuracy):
         result = f"{accuracy:.4g} %"
-    return Example(
-        step if isinstance(step, int) else None,
-        *(_said(row.get(key)) for key in ("prompt", "golden", "model_output")),
-        result or "",
-    )
+    prompt, expected, answer = (_said(row.get(key)) for key in ("prompt", "golden", "model_output"))
+    return Example(step if isinstance(step, int) else None, prompt, expected, answer, result or "")
 
 
 def _said(value: Json) -> str:
