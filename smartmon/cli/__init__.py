@@ -27,6 +27,7 @@ COMMANDS = (
     "snapshots",
     "replay",
     "why",
+    "report",
     "alerts",
     "config",
     "doctor",
