@@ -1,4 +1,5 @@
 /** Usage of the experts of each layer, made ready to be drawn as a heat map. */
+import type { Layer } from "../api";
 
 export interface Cell {
   layer: string;
@@ -24,28 +25,22 @@ export interface Row {
 const STEPS = 4;
 
 /** A quarter of the even share or less is the coldest, four times it the hottest; steps of the logarithm between. */
-export function level(share: number, even: number): number {
+function level(share: number, even: number): number {
   if (!(even > 0) || !(share > 0)) return 0;
   const place = STEPS + (STEPS / 2) * Math.log2(share / even);
   return Math.max(0, Math.min(2 * STEPS, Math.round(place)));
 }
 
 /** One row of the map. */
-export function row(
-  layer: string,
-  experts: readonly string[],
-  shares: readonly (number | null)[],
-  dead: ReadonlySet<string>,
-): Row {
-  const known = shares.filter((share): share is number => share !== null && Number.isFinite(share));
+export function row({ layer, experts }: Layer): Row {
+  const known = experts.flatMap(({ percent }) => (percent === null ? [] : [percent]));
   const total = known.reduce((sum, share) => sum + share, 0);
   const even = known.length ? total / known.length : 0;
   const entropy = known.reduce((sum, share) => (share > 0 ? sum - (share / total) * Math.log(share / total) : sum), 0);
   return {
     layer,
-    cells: experts.map((expert, index) => {
-      const share = shares[index] ?? null;
-      return { layer, expert, share, dead: dead.has(expert), level: share === null ? STEPS : level(share, even) };
+    cells: experts.map(({ expert, percent, dead }) => {
+      return { layer, expert, share: percent, dead, level: percent === null ? STEPS : level(percent, even) };
     }),
     even,
     peak: even > 0 ? Math.max(...known) / even : 0,
