@@ -91,7 +91,7 @@ def drawing(salt: str = "smartmon") -> Iterator[None]:
                 "grid.color": GRID,
                 "grid.linewidth": 0.5,
                 "legend.fontsize": 7,
-                "legend.framealpha": 0.8,
+                "legend.framealpha": 0.7,
                 "legend.facecolor": PAPER,
                 "legend.edgecolor": PAPER,
                 "legend.fancybox": False,

@@ -130,12 +130,15 @@ def _file_name(run: str) -> str:
 
 def _follow(store: Store, run: RunRow, output: Path | None, every: int, *, live: bool, as_json: bool) -> None:
     """Draw what is due until the run ends. Ctrl-C is the way to leave it."""
+    from smartmon import queries
     from smartmon.figures.album import FOLDER, Album
 
     folder = output or (run.path / FOLDER if live else Path(FOLDER))
     signal.signal(signal.SIGTERM, _end)
     try:
         album = Album(folder, every)
+        if live and not run.state.ended and not queries.daemon_info(store, now=time.time()).alive:
+            print("no daemon is watching; pictures follow once one does: smartmon run", file=sys.stderr)
         while True:
             row = store.run_by_id(run.id) or run
             _say(row, album.keep_up(store, row), as_json=as_json)

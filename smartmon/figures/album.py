@@ -9,7 +9,7 @@ from pathlib import Path
 
 from smartmon.errors import UsageError
 from smartmon.figures.files import write
-from smartmon.figures.page import png
+from smartmon.figures.page import png, ready
 from smartmon.figures.portrait import POINTS, Portrait, portrait
 from smartmon.records import Json
 from smartmon.sources.folders import PICTURES
@@ -25,7 +25,10 @@ _COLUMNS = ("loss", "eval_loss", "accuracy", "eval_accuracy", "tokens_per_sec", 
 
 
 class Album:
-    """Writes the pictures of one run into a folder. Raises UsageError for a folder that is somebody else's."""
+    """Writes the pictures of one run into a folder. Raises UsageError for a folder that is somebody else's.
+
+    Also where there is no matplotlib.
+    """
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder = folder
@@ -34,7 +37,9 @@ class Album:
         """The step of the newest picture of this attempt."""
         self._attempt = 0
         self._latest: object = None
-        self._take(folder)
+        with ready():
+            # Without matplotlib nothing is left behind.
+            self._take(folder)
 
     def _take(self, folder: Path) -> None:
         try:

@@ -107,7 +107,7 @@ def headline(told: Portrait) -> str:
     parts = [told.state, done]
     if told.best is not None:
         parts.append(f"best {plain(told.best_metric, 30)} {number(told.best)} at step {count(told.best_step)}")
-    if told.began is not None and told.last is not None and told.last > told.began:
+    if told.began is not None and told.last is not None and told.last - told.began >= 1.0:
         parts.append(f"{duration(told.last - told.began)} until {clock(told.last)[:16]}")
     still = f", {told.open_incidents} open" if told.open_incidents else ""
     parts.append("1 incident" + still if told.incidents == 1 else f"{told.incidents:,} incidents{still}")

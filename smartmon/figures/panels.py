@@ -242,7 +242,7 @@ def _anomalies(axes: Any, told: Portrait) -> None:
     for severity, style in (
         ("info", {"marker": "|", "ms": 5, "mec": MUTED, "mew": 0.9}),
         ("warning", {"marker": "v", "ms": 5, "mfc": PAPER, "mec": ORANGE, "mew": 0.9}),
-        ("critical", {"marker": "v", "ms": 5.5, "mfc": ORANGE, "mec": INK, "mew": 0.7}),
+        ("critical", {"marker": "v", "ms": 5.5, "mfc": ORANGE, "mec": INK, "mew": 0.4}),
     ):
         steps = sorted({mark.step for mark in told.marks if mark.severity == severity})
         if steps:
@@ -251,8 +251,7 @@ def _anomalies(axes: Any, told: Portrait) -> None:
 
 def _empty(axes: Any, words: str) -> None:
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.spines[:].set_color(GRID)
 
 

@@ -24,6 +24,8 @@ _FEWEST = 5
 """Points that a mean is taken over at least, of a log with a row each 20 steps, say."""
 _FINE = 20_000
 """Points that the means are made of: of a run with fewer rows, all."""
+_LONG = 100_000
+"""Of a run with more rows, they are made of the summaries that the store keeps of each 64: its rows are not read."""
 RECENT = 500
 """Steps of the closer look at the end."""
 _MARKS = 400
@@ -193,7 +195,8 @@ def _with_means(store: Store, run_id: int, curve: Curve, upto: int | None, point
     """Add the means: of all rows where they are few enough, so that 50 steps are 50 steps."""
     fine = curve.points
     if curve.count > len(curve.points) + len(curve.undone):
-        fine = tuple(_told_apart(store.series(run_id, curve.metric, end=upto, max_points=_FINE).points)[0])
+        most = _FINE if curve.count <= _LONG else min(_FINE, curve.count // 65)
+        fine = tuple(_told_apart(store.series(run_id, curve.metric, end=upto, max_points=most).points)[0])
     if len(fine) < 2:
         return curve
     stride = max(1.0, (fine[-1].step - fine[0].step) / (len(fine) - 1))
@@ -218,8 +221,13 @@ def moving(points: Sequence[Point], reach: int) -> list[float]:
 
 
 def _pace(loss: Curve) -> Curve:
-    """Steps a second between the points of the loss, for a trainer that tells no speed of its own."""
-    made = []
+    """Steps a second between the points of the loss, for a trainer that tells no speed of its own.
+
+    Rows that all lie within a second were copied or written at once: their moments tell no pace.
+    """
+    made: list[Point] = []
+    if not loss.points or loss.points[-1].at - loss.points[0].at < 1.0:
+        return Curve("steps_per_sec")
     for before, after in pairwise(loss.points):
         if after.attempt == before.attempt and after.at > before.at:
             rate = finite((after.step - before.step) / (after.at - before.at))
