@@ -16,7 +16,7 @@ const FIRST = 6;
 
 /** Our snapshots, the newest first. */
 export function Snapshots({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<SnapshotsAnswer>("snapshots", { run });
+  const { answer, trouble } = useAsk<SnapshotsAnswer>("snapshots", { run }, { every: 3_000 });
   const all = useSignal(false);
   const coming = stats.value?.snapshots_pending ?? 0;
   const shown = answer?.snapshots.slice(0, all.value ? undefined : FIRST) ?? [];
@@ -55,7 +55,7 @@ export function Snapshots({ run }: { run: string }): JSX.Element {
 
 /** The trainer's last 20 checkpoints. */
 export function Checkpoints({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<CheckpointsAnswer>("checkpoints", { run });
+  const { answer, trouble } = useAsk<CheckpointsAnswer>("checkpoints", { run }, { every: 10_000 });
   return (
     <Panel
       title="Checkpoints"

@@ -26,8 +26,8 @@ export function SnapshotCard({ snapshot, open = false }: { snapshot: SnapshotOne
         <span class="why">
           <b>{snapshot.triggers.map(words).join(", ") || "snapshot"}</b>
           {snapshot.step !== null && <span> at step {step(snapshot.step)}</span>}
-          <span class="muted num" title={exact(snapshot.created_at)}>
-            {moment(snapshot.created_at)}
+          <span class="muted num" title={exact(snapshot.at)}>
+            {moment(snapshot.at)}
           </span>
         </span>
         <Marks snapshot={snapshot} />

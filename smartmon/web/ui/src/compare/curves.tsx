@@ -23,13 +23,8 @@ export function Curves({ runs, metrics }: { runs: readonly string[]; metrics: re
   const all = useSignal(false);
   const ordered = [...FIRST.filter((one) => metrics.includes(one)), ...metrics.filter((one) => !FIRST.includes(one))];
   const shown = ordered.slice(0, all.value ? CHARTS_MOST : CHARTS_FIRST);
-  const { answer, trouble } = useAsk<SeriesAnswer>("series", {
-    run: runs,
-    metric: shown,
-    x: axis.value,
-    max_points: POINTS,
-    smooth: smooth.value ? SMOOTH : null,
-  });
+  const query = { run: runs, metric: shown, x: axis.value, max_points: POINTS, smooth: smooth.value ? SMOOTH : null };
+  const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { every: 3_000 });
   if (metrics.length === 0) return <p class="muted">There is no metric that all of them have.</p>;
   return (
     <>

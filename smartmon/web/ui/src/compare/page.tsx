@@ -65,7 +65,7 @@ function Choice({ chosen }: { chosen: readonly string[] }): JSX.Element {
 }
 
 function Chosen({ chosen }: { chosen: readonly string[] }): JSX.Element {
-  const { answer, trouble } = useAsk<CompareAnswer>("compare", { run: chosen });
+  const { answer, trouble } = useAsk<CompareAnswer>("compare", { run: chosen }, { every: 5_000 });
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
   const names = answer.runs.map((one) => one.card.run);
   return (

@@ -22,7 +22,7 @@ export function Experts({ run }: { run: string }): JSX.Element | null {
 }
 
 function Usage({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<ExpertsAnswer>("experts", { run });
+  const { answer, trouble } = useAsk<ExpertsAnswer>("experts", { run }, { every: 5_000 });
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
   if (answer.layers.length === 0) return <Empty>Their usage has not been told yet.</Empty>;
   return (

@@ -24,7 +24,7 @@ export function Host({ run }: { run: string }): JSX.Element {
 }
 
 function Machine({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<Gpu>("gpu", { run });
+  const { answer, trouble } = useAsk<Gpu>("gpu", { run }, { every: 5_000 });
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
   return (
     <div class="host">

@@ -14,14 +14,8 @@ const METRICS_MOST = 12;
 export function Around({ detail }: { detail: IncidentDetail }): JSX.Element {
   const { incident, from_step, to_step } = detail;
   const metrics = detail.metrics.slice(0, METRICS_MOST);
-  const { answer, trouble } = useAsk<SeriesAnswer>("series", {
-    run: incident.run,
-    metric: metrics,
-    x: "step",
-    from: from_step,
-    to: to_step,
-    max_points: POINTS,
-  });
+  const query = { run: incident.run, metric: metrics, x: "step", from: from_step, to: to_step, max_points: POINTS };
+  const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { live: incident.state === "open", every: 3_000 });
   return (
     <>
       {detail.around.length > 0 && (

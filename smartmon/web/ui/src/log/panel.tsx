@@ -26,7 +26,7 @@ export function Log({ run }: { run: string }): JSX.Element {
 }
 
 function Tail({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<LogAnswer>("log", { run, limit: LAST });
+  const { answer, trouble } = useAsk<LogAnswer>("log", { run, limit: LAST }, { every: 2_000 });
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
   if (answer.lines.length === 0) return <NoLog answer={answer} />;
   return <Lines lines={answer.lines} />;
@@ -54,7 +54,7 @@ function NoLog({ answer }: { answer: LogAnswer }): JSX.Element {
 /** The page of the whole log: it reads from the end, and what comes before as one asks for it. */
 export function LogPage({ run }: { run: string }): JSX.Element {
   const source = useSignal("");
-  const { answer, trouble } = useAsk<LogAnswer>("log", { run, source: source.value, limit: LAST });
+  const { answer, trouble } = useAsk<LogAnswer>("log", { run, source: source.value, limit: LAST }, { every: 2_000 });
   const sources = answer?.sources ?? [];
   return (
     <Panel

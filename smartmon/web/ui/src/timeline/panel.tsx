@@ -1,31 +1,40 @@
 /** What happened: the newest 50 events, older ones as one scrolls. */
-import { useSignal } from "@preact/signals";
+import { useSignal, type Signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
-import type { Event, Events, Incident, Incidents } from "../api";
+import type { Event, Events, Icon as Group, Incident, Incidents } from "../api";
 import { useAsk } from "../ask";
 import { Empty, Panel } from "../panel";
 import { lookAt } from "../store";
-import { FilterBar } from "./filter";
-import { usePast, type Filter } from "./past";
+import { EVERYTHING, GroupButtons, SeverityChoice, type Filter } from "./filter";
+import { usePast } from "./past";
 import { EventRow } from "./row";
 import "./timeline.css";
 
 /** The panel of a run. */
 export function Timeline({ run }: { run: string }): JSX.Element {
+  const filter = useSignal<Filter>(EVERYTHING);
   return (
-    <Panel title="Timeline" id="timeline" class="timeline">
-      {() => <TimelineList run={run} />}
+    <Panel
+      title="Timeline"
+      id="timeline"
+      tools={<SeverityChoice filter={filter.value} onChange={(next) => (filter.value = next)} />}
+    >
+      {() => <TimelineList run={run} filter={filter} />}
     </Panel>
   );
 }
 
-function TimelineList({ run }: { run: string }): JSX.Element {
-  const filter = useSignal<Filter>({ icons: new Set(), severity: "info" });
+function TimelineList({ run, filter }: { run: string; filter: Signal<Filter> }): JSX.Element {
   const known = useAsk<Events>("events", { run, limit: 1 }, { live: false });
-  const incidents = useAsk<Incidents>("incidents", { run }).answer?.incidents ?? [];
-  const past = usePast(run, filter.value, known.answer?.kinds ?? {});
+  const incidents = useAsk<Incidents>("incidents", { run }, { every: 3_000 }).answer?.incidents ?? [];
+  // Detectors of other packages have kinds of their own: those are known once they were seen.
+  const seen = useRef<Record<string, Group>>({});
+  const past = usePast(run, filter.value, { ...known.answer?.kinds, ...seen.current });
+  if (filter.value.groups.size === 0) {
+    for (const event of past.events ?? []) seen.current[event.kind] = event.icon;
+  }
   const end = useRef<HTMLLIElement>(null);
   const older = useRef(past.older);
   older.current = past.older;
@@ -43,21 +52,17 @@ function TimelineList({ run }: { run: string }): JSX.Element {
     // A new page may still leave the end in sight: it is watched anew.
   }, [past.events?.length, past.more]);
 
-  const filtered = filter.value.icons.size > 0 || filter.value.severity !== "info";
+  const filtered = filter.value.groups.size > 0 || filter.value.severity !== EVERYTHING.severity;
   return (
     <>
-      <FilterBar filter={filter.value} onChange={(next) => (filter.value = next)} />
+      <GroupButtons filter={filter.value} onChange={(next) => (filter.value = next)} />
       {past.events === null && <Empty>{past.trouble || "Asking…"}</Empty>}
       {past.events?.length === 0 && (
         <Empty>
           {filtered ? (
             <>
               <p>Nothing matched.</p>
-              <button
-                type="button"
-                class="button"
-                onClick={() => (filter.value = { icons: new Set(), severity: "info" })}
-              >
+              <button type="button" class="button" onClick={() => (filter.value = EVERYTHING)}>
                 Show everything
               </button>
             </>

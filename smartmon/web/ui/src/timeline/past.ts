@@ -3,15 +3,10 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 
 import { get, type Event, type Events, type Icon } from "../api";
-import { news } from "../store";
+import { useAsk } from "../ask";
+import type { Filter } from "./filter";
 
 const PAGE = 50;
-
-export interface Filter {
-  icons: ReadonlySet<Icon>;
-  /** `info` (all), `warning` or `critical`. */
-  severity: string;
-}
 
 export interface Past {
   /** The newest first; null before the first answer. */
@@ -23,29 +18,19 @@ export interface Past {
   older: () => void;
 }
 
-/** The events of a run that pass a filter. `kinds` of the first answer tell which kinds an icon stands for. */
+/** The events of a run that pass a filter. `kinds`: which group each kind known is of. */
 export function usePast(run: string | null, filter: Filter, kinds: Record<string, Icon>): Past {
-  const state = useSignal<Omit<Past, "older"> & { question: string }>(NOTHING);
-  const chosen = Object.keys(kinds).filter((kind) => filter.icons.has(kinds[kind]!));
+  const chosen = Object.keys(kinds).filter((kind) => filter.groups.has(kinds[kind]!));
   const query = { run, kind: chosen, severity: filter.severity, limit: PAGE };
   const question = JSON.stringify(query);
-  const asked = news.value;
+  const newest = useAsk<Events>("events", query);
+  const state = useSignal<Known>(NOTHING);
 
   useEffect(() => {
-    let over = false;
-    get<Events>("events", query)
-      .then((answer) => {
-        if (over) return;
-        const before = state.peek().question === question ? state.peek() : NOTHING;
-        state.value = { ...joined(before, answer), asking: before.asking, trouble: "", question };
-      })
-      .catch((error: Error) => {
-        if (!over) state.value = { ...state.peek(), trouble: error.message };
-      });
-    return () => {
-      over = true;
-    };
-  }, [question, asked]);
+    if (!newest.answer) return;
+    const before = state.peek().question === question ? state.peek() : NOTHING;
+    state.value = { ...before, ...joined(before, newest.answer), question };
+  }, [newest.answer]);
 
   const older = () => {
     const now = state.peek();
@@ -62,11 +47,13 @@ export function usePast(run: string | null, filter: Filter, kinds: Record<string
         state.value = { ...state.peek(), asking: false, trouble: error.message };
       });
   };
-  const fresh = state.value.question === question ? state.value : NOTHING;
-  return { ...fresh, older };
+  const known = state.value.question === question ? state.value : NOTHING;
+  return { ...known, trouble: known.trouble || newest.trouble, older };
 }
 
-const NOTHING = { events: null, more: false, asking: false, trouble: "", question: "" };
+type Known = Omit<Past, "older"> & { question: string };
+
+const NOTHING: Known = { events: null, more: false, asking: false, trouble: "", question: "" };
 
 /** What is known already, and the newest page. After a long sleep the two may not meet: then the new page is all. */
 function joined(before: { events: Event[] | null; more: boolean }, answer: Events): { events: Event[]; more: boolean } {
