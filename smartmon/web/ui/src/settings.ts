@@ -14,12 +14,15 @@ function read(key: string): unknown {
 
 const known = new Map<string, Signal<unknown>>();
 
+/** The type of a choice, not of the one value that it begins with. */
+type Wide<T> = T extends boolean ? boolean : T extends number ? number : string;
+
 /** A signal whose value outlives the page. One of another type than `initial` (an older version's) is not taken. */
-export function remembered<T extends string | number | boolean>(key: string, initial: T): Signal<T> {
+export function remembered<T extends string | number | boolean>(key: string, initial: T): Signal<Wide<T>> {
   const earlier = known.get(key);
-  if (earlier) return earlier as Signal<T>;
+  if (earlier) return earlier as Signal<Wide<T>>;
   const stored = read(key);
-  const value = signal<T>(typeof stored === typeof initial ? (stored as T) : initial);
+  const value = signal<unknown>(typeof stored === typeof initial ? stored : initial) as Signal<Wide<T>>;
   let first = true;
   value.subscribe((now) => {
     if (first) {

@@ -34,7 +34,7 @@ export function newsOf(update: Update): void {
 }
 
 export const AXES: Axis[] = ["step", "position", "elapsed", "time"];
-const axisChosen = remembered<string>("axis", "step");
+const axisChosen = remembered("axis", "step");
 /** What the charts go by. */
 export const axis = computed<Axis>(() => (AXES.includes(axisChosen.value as Axis) ? (axisChosen.value as Axis) : "step"));
 

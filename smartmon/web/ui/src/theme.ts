@@ -5,7 +5,7 @@ import { remembered } from "./settings";
 
 export type Theme = "system" | "light" | "dark";
 
-export const theme = remembered<string>("theme", "system");
+export const theme = remembered("theme", "system");
 
 /** Counts changes of the colours, so that canvases are drawn anew. */
 export const paint = signal(0);
@@ -26,16 +26,23 @@ export function nextTheme(): void {
 }
 
 let probe: HTMLElement | null = null;
+/** What was resolved, for the colours that are on: asking the style of the page costs too much for each mark. */
+const resolved = new Map<string, string>();
+paint.subscribe(() => resolved.clear());
 
 /** The colour of a token as the canvas needs it: resolved for the theme that is on. */
 export function colour(token: string): string {
+  const known = resolved.get(token);
+  if (known) return known;
   if (!probe) {
     probe = document.createElement("i");
     probe.hidden = true;
     document.body.append(probe);
   }
   probe.style.color = `var(--${token})`;
-  return getComputedStyle(probe).color;
+  const found = getComputedStyle(probe).color;
+  resolved.set(token, found);
+  return found;
 }
 
 /** The same colour, see-through: `share` is 0 to 1. */

@@ -1,0 +1,30 @@
+/** How the lines are smoothed: by the server, over every observation, so that what is cited is what is drawn. */
+import { computed } from "@preact/signals";
+
+import type { Query } from "../api";
+import { remembered } from "../settings";
+
+export type Smoothing = "off" | "ema" | "mean";
+
+export const kind = remembered("smoothing", "ema");
+/** Where the slider stands, 0 to 100. */
+export const slider = remembered("smoothness", 40);
+
+/** The weight of what was before, 0.5 to 0.999: equal parts of the slider are equal factors of the memory. */
+export const weight = computed(() => 1 - 0.5 * (1 / 500) ** (slider.value / 100));
+/** How many observations a mean goes over, 2 to 1,000. */
+export const span = computed(() => Math.round(2 * 500 ** (slider.value / 100)));
+
+export const smoothing = computed<Smoothing>(() => (kind.value === "ema" || kind.value === "mean" ? kind.value : "off"));
+
+/** What to ask the server for. */
+export function smoothQuery(mean50: boolean): Query {
+  const mean = smoothing.value === "mean" ? span.value : mean50 ? 50 : null;
+  return { smooth: smoothing.value === "ema" ? weight.value.toFixed(4) : null, mean };
+}
+
+export const smoothColumn = computed<"ema" | "mean" | null>(() => (smoothing.value === "off" ? null : smoothing.value));
+
+export const words = computed(() =>
+  smoothing.value === "ema" ? `weight ${weight.value.toFixed(3)}` : smoothing.value === "mean" ? `over ${span.value}` : "",
+);
