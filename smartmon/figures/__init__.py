@@ -8,6 +8,6 @@ from __future__ import annotations
 from smartmon.figures.document import html
 from smartmon.figures.files import write
 from smartmon.figures.page import PLOTS, plots, png, svg
-from smartmon.figures.portrait import Portrait, portrait
+from smartmon.figures.portraits import Portrait, portrait
 
 __all__ = ["PLOTS", "Portrait", "html", "plots", "png", "portrait", "svg", "write"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from smartmon.errors import UsageError
 from smartmon.figures.files import write
 from smartmon.figures.page import png, ready
-from smartmon.figures.portrait import POINTS, Portrait, portrait
+from smartmon.figures.portraits import POINTS, Portrait, portrait
 from smartmon.records import Json
 from smartmon.sources.folders import PICTURES
 from smartmon.store import RunRow, Store

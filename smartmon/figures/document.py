@@ -9,7 +9,7 @@ from smartmon import canvas
 from smartmon.canvas import plain
 from smartmon.figures.page import chart, headline, ready
 from smartmon.figures.panels import PANELS
-from smartmon.figures.portrait import Portrait
+from smartmon.figures.portraits import Portrait
 from smartmon.text import clock, count
 
 _SIZE = (4.8, 2.9)

@@ -11,7 +11,7 @@ from smartmon import canvas
 from smartmon.canvas import GRID, INK, MUTED, ORANGE, PAPER, plain
 from smartmon.errors import UsageError
 from smartmon.figures.panels import PANELS
-from smartmon.figures.portrait import Portrait
+from smartmon.figures.portraits import Portrait
 from smartmon.store import RunRow, Store
 from smartmon.text import clock, count, duration, number
 
@@ -60,7 +60,7 @@ def plots(
 
     Raises UsageError for an unknown name, and where there is no matplotlib.
     """
-    from smartmon.figures.portrait import portrait
+    from smartmon.figures.portraits import portrait
 
     wanted = list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in PLOTS]

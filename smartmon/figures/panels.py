@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from smartmon.canvas import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PAPER, PURPLE, YELLOW
-from smartmon.figures.portrait import Curve, Portrait
+from smartmon.figures.portraits import Curve, Portrait
 from smartmon.store.rows import Point
 from smartmon.text import number
 
@@ -18,6 +18,7 @@ _STEEP = 60.0
 """From this ratio of the highest to the middle value on, a loss is drawn on a logarithmic axis."""
 _CROWD = 60
 """Of more anomalies than this only the marks are drawn, without a line through the chart each."""
+_TICKS = 7
 _WORDS = {
     "tokens_per_sec": "tokens/s",
     "samples_per_sec": "samples/s",
@@ -84,11 +85,11 @@ def loss_accuracy(axes: Any, told: Portrait) -> None:
     pairs = told.pairs()
     axes.set_xlabel("loss")
     axes.set_ylabel("accuracy (%)")
-    axes.set_ylim(0, 100)
     if not pairs:
         _empty(axes, "no loss and accuracy of the same steps")
         return
     losses, shares, steps = zip(*pairs)
+    axes.set_ylim(0, 100)
     if _is_steep(losses):
         axes.set_xscale("log")
     _plain_ticks(axes.xaxis, _level)
@@ -100,7 +101,6 @@ def loss_accuracy(axes: Any, told: Portrait) -> None:
         bar.solids.set_rasterized(False)
         bar.solids.set_edgecolor("face")
         _plain_ticks(bar.ax.yaxis, _steps)
-        bar.set_label("step")
 
 
 def recent(axes: Any, told: Portrait) -> None:
@@ -268,10 +268,10 @@ def _is_steep(values: Sequence[float]) -> bool:
 
 def _plain_ticks(axis: Any, words: Callable[[float], str]) -> None:
     """Letter an axis without formulas or powers, which a reader of a picture would have to decode."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    if axis.get_scale() == "log":
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    log = axis.get_scale() == "log"
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8) if log else MaxNLocator(_TICKS))
     axis.set_major_formatter(FuncFormatter(lambda value, _place: words(float(value))))
     axis.set_minor_formatter(NullFormatter())
 
@@ -283,4 +283,6 @@ def _level(value: float) -> str:
 def _steps(value: float) -> str:
     if abs(value) >= 1e6:
         return f"{value / 1e6:,.4g}M"
+    if abs(value) >= 1e5 and value % 1000 == 0:
+        return f"{value / 1000:,.0f}k"
     return f"{value:,.0f}" if value == round(value) else ""

@@ -22,6 +22,8 @@ MEAN = 50
 """How many steps a mean is taken over."""
 _FEWEST = 5
 """Points that a mean is taken over at least, of a log with a row each 20 steps, say."""
+_WIDTHS = 250
+"""A mean reaches over this share of a run at least: over less it would be drawn as a band."""
 _FINE = 20_000
 """Points that the means are made of: of a run with fewer rows, all."""
 _LONG = 100_000
@@ -200,7 +202,7 @@ def _with_means(store: Store, run_id: int, curve: Curve, upto: int | None, point
     if len(fine) < 2:
         return curve
     stride = max(1.0, (fine[-1].step - fine[0].step) / (len(fine) - 1))
-    reach = max(MEAN, round(_FEWEST * stride))
+    reach = max(MEAN, round(_FEWEST * stride), (fine[-1].step - fine[0].step) // _WIDTHS)
     every = max(1, len(fine) // points)
     means = moving(fine, reach)
     thinned = [(point.step, mean) for point, mean in zip(fine, means)][::-1][::every][::-1]
