@@ -50,7 +50,7 @@ export function Top(): JSX.Element {
       <RunSelector />
       <Connection />
       <nav aria-label="Pages">
-        {name !== null && tab("Run", "trend", following.value ? "#/" : runLink(name), (page === "" || page === "run") && view === "")}
+        {name !== null && tab("Run", "gauge", following.value ? "#/" : runLink(name), (page === "" || page === "run") && view === "")}
         {pages.map((entry) => {
           if (!entry.nav || (entry.ofRun && name === null)) return null;
           const address = entry.ofRun ? link("run", name!, entry.name) : link(entry.name);

@@ -1,4 +1,5 @@
 /** A chart in its panel: folded or not, with its help, its log scale, and its ways out as PNG and CSV. */
+import type { Signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import type uPlot from "uplot";
@@ -53,6 +54,9 @@ function Body({ def, run, events, incidents, handle, log }: CardProps & { handle
 }
 
 type Handle = { current: { plot: uPlot; table: Table } | null };
+
+/** Whether a chart is open: what was chosen last, in this browser. */
+export const isOpen = (def: ChartDef): Signal<boolean> => remembered(`open.chart.${def.id}`, def.open ?? false);
 
 export function Help({ def }: { def: ChartDef }): JSX.Element | null {
   if (!helped.value) return null;

@@ -103,7 +103,7 @@ function Legend(props: { table: Table; runs: readonly string[]; def: ChartDef; a
     return found.slice(-3).join("  ") || "\u2013";
   };
   return (
-    <div class="legend">
+    <div class="values">
       <span class="x">{at === null ? "latest" : X_WORDS[axis](xs[at])}</span>
       {entries.map((entry) => (
         <span key={entry.label}>

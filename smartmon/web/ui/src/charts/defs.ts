@@ -164,7 +164,7 @@ const SCATTER: ChartDef = {
   id: "scatter",
   title: "Loss against accuracy",
   help: [
-    "Each dot is a step: dark ones are early, bright ones late. Want a cloud that moves to low loss and high accuracy.",
+    "Each dot is a step: faint ones are early, strong ones late. Want a cloud that moves to low loss and high accuracy.",
     "Alarming: dots of low loss and low accuracy, or the other way round: the two measure different things.",
   ],
   lines: [line("loss", "line-1"), line("accuracy", "line-3")],

@@ -121,7 +121,7 @@ export function Scatter({ run }: { run: string }): JSX.Element {
   const words = axis.value === "step" ? [`step ${step(dots[0]!.x)}`, `step ${step(dots.at(-1)!.x)}`] : ["early", "late"];
   return (
     <div class="chart scatter">
-      <div class="legend">
+      <div class="values">
         <span>
           {words[0]} <i class="scatter-scale" /> {words[1]}
         </span>

@@ -6,8 +6,9 @@ import type { Events, Incidents } from "../api";
 import { useAsk } from "../ask";
 import { Empty, Panel } from "../panel";
 import { incidentNews, stats } from "../store";
-import { ChartCard } from "./card";
-import { catalogue } from "./defs";
+import { Icon } from "../icons";
+import { ChartCard, isOpen } from "./card";
+import { catalogue, type ChartDef } from "./defs";
 import { Others } from "./others";
 import { marked, MarksKey, Toolbar } from "./toolbar";
 import "./charts.css";
@@ -55,11 +56,36 @@ export function Charts({ run }: { run: string }): JSX.Element {
       <Toolbar />
       {marked.value && <MarksKey />}
       <div class="charts-grid">
-        {all.charts.map((def) => (
+        {all.charts.filter((def) => isOpen(def).value).map((def) => (
           <ChartCard key={def.id} def={def} run={run} events={events} incidents={incidents} />
         ))}
-        <Others run={run} metrics={all.others} events={events} incidents={incidents} />
       </div>
+      <Folded charts={all.charts.filter((def) => !isOpen(def).value)} />
+      <Others run={run} metrics={all.others} events={events} incidents={incidents} />
     </>
+  );
+}
+
+/** Folded charts as a row of buttons: a dozen closed boxes would push everything else off the screen. */
+function Folded({ charts }: { charts: readonly ChartDef[] }): JSX.Element | null {
+  if (charts.length === 0) return null;
+  return (
+    <nav class="folded" aria-label="Folded charts">
+      <span class="muted">More charts</span>
+      {charts.map((def) => (
+        <button
+          key={def.id}
+          type="button"
+          class="button"
+          aria-expanded={false}
+          data-panel={`chart.${def.id}`}
+          title={def.help[0]}
+          onClick={() => (isOpen(def).value = true)}
+        >
+          <Icon name="arrow" />
+          {def.title}
+        </button>
+      ))}
+    </nav>
   );
 }
