@@ -21,6 +21,7 @@ COMMANDS = (
     "run",
     "exec",
     "watch",
+    "dashboard",
     "status",
     "runs",
     "events",

@@ -7,9 +7,10 @@ hold anything, and is never HTML.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Color = Literal["green", "blue", "yellow", "red", "grey", "orange"]
 Axis = Literal["step", "time", "elapsed", "position"]
@@ -25,6 +26,23 @@ class Answer(BaseModel):
     """Base of all answers."""
 
     model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _legible(cls, given: Any) -> Any:
+        # File names and the trainers' own texts may hold what is no text; JSON in UTF-8 cannot.
+        return {key: legible(value) for key, value in given.items()} if isinstance(given, dict) else given
+
+
+def legible(value: Any) -> Any:
+    """Return a value with the lone surrogates in its texts spelled out (`\\ud800`)."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {legible(key): legible(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [legible(item) for item in value]
+    return value
 
 
 class Problem(Answer):
