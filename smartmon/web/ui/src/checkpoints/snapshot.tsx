@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import type { SnapshotOne } from "../api";
 import { bytes, exact, moment, percentage, step, value, words } from "../format";
 import { Icon, type IconName } from "../icons";
-import { kindLook, type Colour } from "../looks";
+import { kindLook, severityLook, type Colour, type Look } from "../looks";
 import { Command } from "../text/copy";
 import { Shown } from "../text/shown";
 import "./checkpoints.css";
@@ -18,7 +18,7 @@ const STATES: Record<string, [icon: IconName, colour: Colour, word: string]> = {
 
 /** A snapshot, folded to two lines; `open` shows its commands at once. */
 export function SnapshotCard({ snapshot, open = false }: { snapshot: SnapshotOne; open?: boolean }): JSX.Element {
-  const look = kindLook(snapshot.triggers[0] ?? "snapshot_created", snapshot.severity);
+  const look = reasonLook(snapshot.triggers[0] ?? "", snapshot.severity);
   return (
     <details class="snapshot" open={open}>
       <summary>
@@ -104,4 +104,14 @@ export function checkpointText(snapshot: SnapshotOne): string {
   if (at === null) return "none: the trainer had saved none";
   const apart = old ? `, ${step(Math.abs(old))} steps ${old > 0 ? "older than" : "after"} what was seen` : "";
   return `step ${step(at)}${apart}${good !== null && good !== at ? `; last good: step ${step(good)}` : ""}`;
+}
+
+/** A reason begins with its kind: `loss_spike_40.7pct`. */
+function reasonLook(reason: string, severity: string): Look {
+  const parts = reason.split("_");
+  for (let end = parts.length; end > 0; end -= 1) {
+    const look = kindLook(parts.slice(0, end).join("_"), severity);
+    if (look !== severityLook(severity)) return look;
+  }
+  return severityLook(severity);
 }

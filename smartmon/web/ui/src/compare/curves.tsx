@@ -13,6 +13,8 @@ import { curvesOf } from "./tables";
 const FIRST = ["loss", "eval_loss", "accuracy", "eval_accuracy", "grad_norm", "learning_rate"];
 const CHARTS_FIRST = 4;
 const CHARTS_MOST = 16;
+/** Series that the server tells at once. */
+const SERIES_MOST = 64;
 const POINTS = 1_000;
 const SMOOTH = 0.9;
 
@@ -22,7 +24,8 @@ export function Curves({ runs, metrics }: { runs: readonly string[]; metrics: re
   const smooth = remembered<boolean>("compare.smooth", false);
   const all = useSignal(false);
   const ordered = [...FIRST.filter((one) => metrics.includes(one)), ...metrics.filter((one) => !FIRST.includes(one))];
-  const shown = ordered.slice(0, all.value ? CHARTS_MOST : CHARTS_FIRST);
+  const most = Math.min(ordered.length, CHARTS_MOST, Math.floor(SERIES_MOST / runs.length));
+  const shown = ordered.slice(0, all.value ? most : CHARTS_FIRST);
   const query = { run: runs, metric: shown, x: axis.value, max_points: POINTS, smooth: smooth.value ? SMOOTH : null };
   const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { every: 3_000 });
   if (metrics.length === 0) return <p class="muted">There is no metric that all of them have.</p>;
@@ -66,9 +69,9 @@ export function Curves({ runs, metrics }: { runs: readonly string[]; metrics: re
           ))}
         </div>
       )}
-      {ordered.length > CHARTS_FIRST && !all.value && (
+      {most > CHARTS_FIRST && !all.value && (
         <button type="button" class="more" onClick={() => (all.value = true)}>
-          Show {plural(Math.min(ordered.length, CHARTS_MOST) - CHARTS_FIRST, "more metric")}
+          Show {plural(most - CHARTS_FIRST, "more metric")}
         </button>
       )}
     </>

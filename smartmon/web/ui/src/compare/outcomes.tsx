@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 
 import type { Compared } from "../api";
 import { SnapshotCard } from "../checkpoints/snapshot";
-import { age, duration, metricName, percent, step, value } from "../format";
+import { age, duration, metricName, percent, percentage, step, value } from "../format";
 import { Icon } from "../icons";
 import { stateLook } from "../looks";
 import { runLink } from "../router";
@@ -66,7 +66,7 @@ export function Outcomes({ runs }: { runs: readonly Compared[] }): JSX.Element {
                 key={metric}
                 name={`Latest ${metricName(metric)}`}
                 runs={runs}
-                tell={(one) => value(one.latest[metric])}
+                tell={({ latest }) => (metric.endsWith("accuracy") ? percentage(latest[metric]) : value(latest[metric]))}
               />
             ))}
             <Fact name="Took" runs={runs} tell={(one) => duration(took(one))} />
@@ -130,7 +130,9 @@ function SnapshotCommand({ runs }: { runs: readonly Compared[] }): JSX.Element |
 
 function took({ card }: Compared): number | null {
   if (card.started_at === null) return null;
-  return (card.finished_at ?? card.updated_at ?? now.value) - card.started_at;
+  const seconds = (card.finished_at ?? card.updated_at ?? now.value) - card.started_at;
+  // A run that was over before anybody looked began, as far as is known, when it was first seen.
+  return seconds > 0 ? seconds : null;
 }
 
 /** The lowest best value, where all runs are judged by the same metric. */

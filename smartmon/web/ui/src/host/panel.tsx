@@ -73,7 +73,7 @@ function GpuCard({ gpu }: { gpu: GpuOne }): JSX.Element {
         <Meter
           name="Temperature"
           share={temperature / (limit ?? 100)}
-          told={`${value(temperature, 3)} °C${limit === null ? "" : `, slows down at ${value(limit, 3)} °C`}`}
+          told={`${value(temperature, 3)} °C${limit === null ? "" : ` of ${value(limit, 3)} °C`}`}
           alarm={limit !== null && temperature >= HOT_SHARE * limit}
         />
       )}

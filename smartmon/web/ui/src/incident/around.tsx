@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 
 import type { IncidentDetail, SeriesAnswer } from "../api";
 import { useAsk } from "../ask";
-import { metricName, value } from "../format";
+import { metricName, percentage, value } from "../format";
 import { Shown } from "../text/shown";
 import { Context, type Line } from "./context";
 
@@ -47,7 +47,7 @@ function Latest({ latest }: { latest: IncidentDetail["latest"] }): JSX.Element |
         {known.map(([metric, number]) => (
           <>
             <dt>{metricName(metric)}</dt>
-            <dd>{value(number)}</dd>
+            <dd>{metric.endsWith("accuracy") ? percentage(number) : value(number)}</dd>
           </>
         ))}
       </dl>

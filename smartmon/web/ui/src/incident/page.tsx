@@ -51,17 +51,17 @@ function Whole({ detail }: { detail: IncidentDetail }): JSX.Element {
           <Panel title="What happened">
             <What detail={detail} />
           </Panel>
-          <Panel title="Around it" aside="all metrics over the same steps">
+          <Panel title="Around it" class="later" aside="all metrics over the same steps">
             <Around detail={detail} />
           </Panel>
           {detail.last_lines.length > 0 && (
-            <Panel title="The trainer's last words">
+            <Panel title="The trainer's last words" class="later">
               <pre class="last-lines" tabIndex={0}>
                 <Shown text={detail.last_lines.join("\n")} lines limit={8_000} />
               </pre>
             </Panel>
           )}
-          <Panel title="Its events" aside={plural(detail.events.length, "event")}>
+          <Panel title="Its events" class="later" aside={plural(detail.events.length, "event")}>
             <ol class="events">
               {detail.events.map((event) => (
                 <EventRow key={event.id} event={event} onLook={toCharts} />
@@ -99,7 +99,7 @@ function Headline({ incident, onLook }: { incident: Incident; onLook: () => void
       </nav>
       <h1>
         <Icon name={look.icon} class={look.colour} />
-        <Shown text={incident.title} limit={300} />
+        <Shown text={plainTitle(incident)} limit={300} />
       </h1>
       <p class="row">
         <span class={`badge ${grave.colour}`}>
@@ -122,6 +122,13 @@ function Headline({ incident, onLook }: { incident: Incident; onLook: () => void
       </p>
     </header>
   );
+}
+
+/** The title of its alert, without what stands beside it here: the change and the run. */
+function plainTitle({ title, run }: Incident): string {
+  const plain = title.replace(/^(resolved|now critical|still critical|in trouble already): /, "");
+  const bare = plain.endsWith(` - ${run}`) ? plain.slice(0, -run.length - 3) : plain;
+  return bare.charAt(0).toUpperCase() + bare.slice(1);
 }
 
 function What({ detail }: { detail: IncidentDetail }): JSX.Element {

@@ -1,6 +1,6 @@
 /** Lines of a log by type and colour, with a search over them; it stays at the end until somebody scrolls up. */
 import { useSignal } from "@preact/signals";
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 
 import type { LineKind, LogLine } from "../api";
@@ -20,18 +20,33 @@ const KINDS: Record<LineKind, [name: string, sign: string]> = {
 };
 const NEAR_END = 40;
 
+interface LinesProps {
+  lines: readonly LogLine[];
+  /** Fills the screen. */
+  tall?: boolean;
+  /** Stands above the first line. */
+  above?: ComponentChildren;
+}
+
 /** The lines, those that hold every word searched for and are of a type that is wanted. */
-export function Lines({ lines, tall = false }: { lines: readonly LogLine[]; tall?: boolean }): JSX.Element {
+export function Lines({ lines, tall = false, above }: LinesProps): JSX.Element {
   const search = useSignal("");
   const kinds = useSignal<ReadonlySet<LineKind>>(new Set());
   const box = useRef<HTMLOListElement>(null);
   const atEnd = useRef(true);
+  const before = useRef({ first: -1, height: 0 });
   const shown = matching(lines, search.value, kinds.value);
   const present = (Object.keys(KINDS) as LineKind[]).filter((kind) => lines.some((line) => line.kind === kind));
 
   useLayoutEffect(() => {
-    if (box.current && atEnd.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [shown.length, shown.at(-1)?.offset]);
+    const list = box.current;
+    if (!list) return;
+    const first = shown[0]?.offset ?? -1;
+    if (atEnd.current) list.scrollTop = list.scrollHeight;
+    // Lines that came above must not push away the one that is read.
+    else if (first < before.current.first) list.scrollTop += list.scrollHeight - before.current.height;
+    before.current = { first, height: list.scrollHeight };
+  }, [shown.length, shown[0]?.offset, shown.at(-1)?.offset]);
 
   const toggled = (kind: LineKind) => {
     const next = new Set(kinds.value);
@@ -71,7 +86,7 @@ export function Lines({ lines, tall = false }: { lines: readonly LogLine[]; tall
         <p class="muted">Nothing matched.</p>
       ) : (
         <ol
-          class={tall ? "lines tall" : "lines"}
+          class={tall ? "log-lines tall" : "log-lines"}
           ref={box}
           tabIndex={0}
           aria-label="Lines of the log"
@@ -80,6 +95,7 @@ export function Lines({ lines, tall = false }: { lines: readonly LogLine[]; tall
             atEnd.current = scrollHeight - scrollTop - clientHeight < NEAR_END;
           }}
         >
+          {above && <li class="above">{above}</li>}
           {shown.map((line) => (
             <li key={line.offset} class={`line-${line.kind}`}>
               <span class="sign" title={KINDS[line.kind]?.[0]}>

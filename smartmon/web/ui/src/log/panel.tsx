@@ -127,21 +127,17 @@ function Whole({ run, newest }: { run: string; newest: LogAnswer }): JSX.Element
       .finally(() => (asking.value = false));
   };
   const lines = [...known.value.values()].sort((a, b) => a.offset - b.offset);
-  return (
+  const above = before.value !== null && (
     <>
-      {before.value !== null && (
-        <p>
-          <button type="button" class="button" disabled={asking.value} onClick={earlier}>
-            {asking.value ? "Asking…" : "Show what comes before"}
-          </button>{" "}
-          {trouble.value && (
-            <span class="red">
-              <Icon name="warning" /> {trouble.value}
-            </span>
-          )}
-        </p>
+      <button type="button" class="more" disabled={asking.value} onClick={earlier}>
+        {asking.value ? "Asking…" : "Show what comes before"}
+      </button>{" "}
+      {trouble.value && (
+        <span class="red">
+          <Icon name="warning" /> {trouble.value}
+        </span>
       )}
-      <Lines lines={lines} tall />
     </>
   );
+  return <Lines lines={lines} tall above={above} />;
 }

@@ -27,7 +27,7 @@ export function Samples({ run }: { run: string }): JSX.Element {
 function Viewer({ run }: { run: string }): JSX.Element {
   const held = useSignal<number | null>(null);
   const newest = useAsk<SamplesAnswer>("samples", { run, limit: 1 });
-  const chosen = useAsk<SamplesAnswer>("samples", { run, limit: 1, step: held.value }, { live: held.value === null });
+  const chosen = useAsk<SamplesAnswer>(held.value === null ? null : "samples", { run, limit: 1, step: held.value });
   const last = useSignal<Sample | null>(null);
   const shown = (held.value === null ? newest : chosen).answer?.samples[0] ?? null;
   // While the next one is on its way the one before stays, so that nothing jumps.

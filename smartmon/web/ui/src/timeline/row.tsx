@@ -33,11 +33,11 @@ export function EventRow({ event, onLook, incident }: EventRowProps): JSX.Elemen
       <div class="what">
         <div class="head">
           {at !== null && onLook ? (
-            <button type="button" class="as-link" title="Show it in the charts" onClick={() => onLook(at, event.at)}>
+            <button type="button" class="as-link name" title="Show it in the charts" onClick={() => onLook(at, event.at)}>
               {name}
             </button>
           ) : (
-            <span>{name}</span>
+            <span class="name">{name}</span>
           )}
           {grave && (
             <span class={`badge ${grave.colour}`}>
