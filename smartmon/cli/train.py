@@ -234,13 +234,14 @@ def _run(given: dict[str, Any], config: Path | None, signals: Signals, *, test: 
 
 def _pictures(base_dir: Path) -> str:
     """Draw the quick run of the files that it left, as for any trainer, and say where; or why there is nothing."""
+    from smartmon.cli.report import matplotlib_there
     from smartmon.cli.report_log import of_log
     from smartmon.config import Config
     from smartmon.errors import SmartmonError
     from smartmon.figures.album import FOLDER, Album
 
     try:
-        with of_log(base_dir, Config(), {}) as (store, run):
+        with matplotlib_there(), of_log(base_dir, Config(), {}) as (store, run):
             drawn = Album(base_dir / FOLDER, TEST_PICTURES).keep_up(store, run)
     except SmartmonError as error:
         return f"pictures    none: {error}"

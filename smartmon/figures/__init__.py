@@ -1,6 +1,7 @@
 """Pictures of a run, drawn with matplotlib (`smartmon[plots]`): a page for print, single charts, a file for browsers.
 
-`portrait` gathers what is drawn; `png`, `svg`, `html` and `plots` draw it. All raise UsageError without matplotlib.
+`portrait` gathers what is drawn; `png`, `svg`, `html` and `plots` draw it. Drawing raises ModuleNotFoundError
+without matplotlib.
 """
 
 from __future__ import annotations

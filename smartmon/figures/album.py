@@ -27,7 +27,7 @@ _COLUMNS = ("loss", "eval_loss", "accuracy", "eval_accuracy", "tokens_per_sec", 
 class Album:
     """Writes the pictures of one run into a folder. Raises UsageError for a folder that is somebody else's.
 
-    Also where there is no matplotlib.
+    ModuleNotFoundError where there is no matplotlib.
     """
 
     def __init__(self, folder: Path, every: int) -> None:

@@ -29,16 +29,9 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @contextmanager
 def ready(salt: str = "smartmon") -> Iterator[None]:
-    """Draw while this is held. Raises UsageError where there is no matplotlib."""
-    with _ONE_AT_A_TIME:
-        try:
-            import matplotlib.figure  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"drawing needs a package that is not installed here ({error.name}); pip install 'smartmon[plots]'"
-            ) from None
-        with canvas.drawing(salt):
-            yield
+    """Draw while this is held. Raises ModuleNotFoundError where there is no matplotlib."""
+    with _ONE_AT_A_TIME, canvas.drawing(salt):
+        yield
 
 
 def png(told: Portrait) -> bytes:
@@ -58,7 +51,7 @@ def plots(
 ) -> dict[str, bytes]:
     """Pictures of a run as PNG by name, 150 dots to the inch; `told` brings what is drawn where it is known already.
 
-    Raises UsageError for an unknown name, and where there is no matplotlib.
+    Raises UsageError for an unknown name, ModuleNotFoundError where there is no matplotlib.
     """
     from smartmon.figures.portraits import portrait
 

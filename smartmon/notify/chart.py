@@ -18,6 +18,8 @@ from smartmon.text import number
 NAME = "chart.png"
 TOLD = (Change.OPENED, Change.ESCALATED)
 """What happened to an incident when a picture says more than the words."""
+TRIES = 3
+"""After so many the words go alone."""
 _POINTS = 240
 _BEFORE = 400
 """Steps before the trouble began that are shown; of a run with a row each so many steps, so many rows."""

@@ -135,8 +135,19 @@ def _deliver(request: dict[str, Any], seen: Seen) -> tuple[bool, str]:
     message = {"body": body, "title": title, "notify_type": request["severity"], "body_format": "text"}
     picture = _picture(request) if getattr(service, "attachment_support", False) else None
     if picture is not None:
-        message["attach"] = picture
+        if sender.notify(**message, attach=picture):
+            return True, ""
+        if not refused(seen):
+            return False, ""
+        # Too large, perhaps, or not allowed: no picture is worth an alert that does not arrive.
+        seen.status, seen.retry_after = None, None
+        seen.said.clear()
     return bool(sender.notify(**message)), ""
+
+
+def refused(seen: Seen) -> bool:
+    """Whether the service said that the same message again would not do."""
+    return seen.status is not None and 400 <= seen.status < 500 and seen.status not in TRY_AGAIN
 
 
 def _picture(request: dict[str, Any]) -> Any:
@@ -182,13 +193,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         seen.said.append(f"{type(error).__name__}: {error}")
     if ok:
         return {"ok": True, "permanent": False, "error": "", "retry_after": None, "status": seen.status}
-    refused = seen.status is not None and 400 <= seen.status < 500 and seen.status not in TRY_AGAIN
     why = final or " ".join(dict.fromkeys(seen.said[-3:])) or "the service did not take the message"
     redactor = Redactor()
     redactor.add(str(request.get("url", "")))
     return {
         "ok": False,
-        "permanent": bool(final) or refused,
+        "permanent": bool(final) or refused(seen),
         "error": cut(clean(redactor.clean(why)), LONGEST_ERROR),
         "retry_after": seen.retry_after,
         "status": seen.status,

@@ -131,13 +131,13 @@ class Composer:
         return render.message(facts)
 
     def chart(self, send: Send[Any]) -> dict[str, Json] | None:
-        """Return what the picture beside the message shows; None where there is none, and on a second try.
+        """Return what the picture beside the message shows; None where there is none, and after some tries.
 
-        A service that took the words but not the picture must not be asked for both for ever.
+        A service that takes the words but not the picture must not be asked for both for ever.
         """
         told = send.told
         run = self.run(told.run_id)
-        if send.digest or run is None or told.attempts or "change" not in told.payload:
+        if send.digest or run is None or told.attempts >= chart.TRIES or "change" not in told.payload:
             return None
         return chart.describe(self._store, run.id, run.name, change_of(told))
 

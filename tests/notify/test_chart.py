@@ -21,6 +21,7 @@ from smartmon.notify.redact import Redactor
 from smartmon.records import Change, IncidentChange, Severity
 from smartmon.store import Store
 from tests.notify.servers import Receiver
+from tests.test_outbox import NOW, Desk
 
 SPIKE = IncidentChange(
     key="loss_spike-1-300",
@@ -133,3 +134,27 @@ def test_the_daemon_loads_no_matplotlib_to_describe_one() -> None:
     code = "import smartmon.outbox, sys; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_service_that_refuses_the_picture_gets_the_words(store: Store, receiver: Receiver) -> None:
+    pytest.importorskip("matplotlib", reason="pip install 'smartmon[plots]'")
+    receiver.script = [413]
+    process = run(sending.start(receiver.url(), "t", "b", severity="info", limit=30.0, chart=told(store)))
+    assert sending.result(process, Redactor(), 30.0).ok
+    assert [len(body["attachments"]) for body in receiver.bodies] == [1, 0]
+
+
+def test_the_outbox_sends_it_and_after_some_tries_the_words_alone(tmp_path: Path, receiver: Receiver) -> None:
+    pytest.importorskip("matplotlib", reason="pip install 'smartmon[plots]'")
+    desk = Desk(tmp_path, phone=receiver.url())
+    row = desk.store.ensure_run("my-run", tmp_path / "my-run", tmp_path, NOW)
+    with desk.store.transaction():
+        for step in range(1, 301):
+            desk.store.append(row.id, 1, step, NOW + step, {"loss": 1.0})
+    receiver.script = [500] * chart.TRIES
+    desk.arrive(replace(SPIKE, at=NOW, notify=True))
+    for tried in range(chart.TRIES + 1):
+        desk.drain(NOW + 3600 * tried)
+    assert desk.states == ["sent"]
+    attached = [[one["filename"] for one in body["attachments"]] for body in receiver.bodies]
+    assert attached == [["chart.png"]] * chart.TRIES + [[]]
