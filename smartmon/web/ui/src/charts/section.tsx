@@ -52,7 +52,7 @@ export function Charts({ run }: { run: string }): JSX.Element {
     );
   }
   return (
-    <>
+    <div class="column">
       <Toolbar />
       {marked.value && <MarksKey />}
       <div class="charts-grid">
@@ -62,7 +62,7 @@ export function Charts({ run }: { run: string }): JSX.Element {
       </div>
       <Folded charts={all.charts.filter((def) => !isOpen(def).value)} />
       <Others run={run} metrics={all.others} events={events} incidents={incidents} />
-    </>
+    </div>
   );
 }
 

@@ -91,11 +91,16 @@ function Inside({ snapshot }: { snapshot: SnapshotOne }): JSX.Element {
           </code>
         </dd>
       </dl>
-      {snapshot.commands.map((command) => (
+      {[...snapshot.commands].sort(restoreFirst).map((command) => (
         <Command key={command} text={command} />
       ))}
     </div>
   );
+}
+
+/** To get it back is what somebody came for. */
+function restoreFirst(one: string, other: string): number {
+  return Number(other.includes(" restore ")) - Number(one.includes(" restore "));
 }
 
 /** `step 17,500, 20 steps older than what was seen; last good: step 17,000` */

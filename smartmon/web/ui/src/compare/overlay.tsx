@@ -69,6 +69,7 @@ function options(curves: readonly Curve[], axis: OverlayProps["axis"], width: nu
     width,
     height: HEIGHT,
     scales: { x: { time: false } },
+    legend: { markers: { width: 0, fill: (_, place) => (place > 0 ? colour(lineToken(place - 1)) : "transparent") } },
     cursor: { drag: { x: true, y: false }, points: { size: 6 } },
     axes: [
       { ...lines, values: (_, splits) => splits.map((x) => shownX(x)), space: 80 },

@@ -7,7 +7,7 @@ import { Icon } from "../icons";
 import { stateLook } from "../looks";
 import { Empty, Nothing, Panel } from "../panel";
 import { compareLink, go, route } from "../router";
-import { runs } from "../store";
+import { run, runs } from "../store";
 import { inert } from "../text/inert";
 import { Curves } from "./curves";
 import { Differences } from "./differences";
@@ -18,7 +18,8 @@ const RUNS_MOST = 8;
 
 /** `#/compare?run=A&run=B` */
 export function ComparePage(): JSX.Element {
-  const chosen = [...new Set(route.value.query.getAll("run"))].slice(0, RUNS_MOST);
+  const asked = [...new Set(route.value.query.getAll("run"))].slice(0, RUNS_MOST);
+  const chosen = asked.length === 0 && run.value !== null ? [run.value] : asked;
   if (runs.value !== null && runs.value.length < 2) {
     return (
       <Nothing title="One run cannot be compared">
@@ -31,7 +32,7 @@ export function ComparePage(): JSX.Element {
       <Panel title="Compare" aside={`${chosen.length} of at most ${RUNS_MOST} runs`}>
         <Choice chosen={chosen} />
       </Panel>
-      {chosen.length < 2 ? <Empty>Choose two runs or more.</Empty> : <Chosen chosen={chosen} />}
+      {chosen.length < 2 ? <Empty>Choose {chosen.length === 1 ? "one more" : "two runs"} to compare.</Empty> : <Chosen chosen={chosen} />}
     </>
   );
 }

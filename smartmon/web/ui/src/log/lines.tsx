@@ -16,7 +16,7 @@ const KINDS: Record<LineKind, [name: string, sign: string]> = {
   evaluation: ["evaluation", "≈"],
   warning: ["warning", "!"],
   error: ["error", "✗"],
-  text: ["other", " "],
+  text: ["other", ""],
 };
 const NEAR_END = 40;
 
@@ -72,9 +72,11 @@ export function Lines({ lines, tall = false, above }: LinesProps): JSX.Element {
               aria-pressed={kinds.value.has(kind)}
               onClick={() => toggled(kind)}
             >
-              <span class={`line-${kind}`} aria-hidden="true">
-                {KINDS[kind][1]}
-              </span>
+              {KINDS[kind][1] && (
+                <span class={`line-${kind}`} aria-hidden="true">
+                  {KINDS[kind][1]}
+                </span>
+              )}
               {KINDS[kind][0]}
             </button>
           ))}

@@ -26,11 +26,11 @@ export function Conversation({ sample }: { sample: Sample }): JSX.Element {
       ))}
       {messages.length === 0 && text !== null && <Turn role="user" name="prompt" text={text} />}
       {messages.length === 0 && text === null && <p class="muted">The file does not tell what was asked.</p>}
-      {golden !== null && <Turn role="assistant" name="golden answer" text={golden} />}
+      {golden !== null && <Turn role="assistant" name="golden" text={golden} />}
       {(predicted !== null || generating) && (
         <Turn
           role="assistant"
-          name={generating ? "answer so far" : "model's answer"}
+          name={generating ? "answer so far" : "answer"}
           text={predicted ?? ""}
           coming={generating}
         />

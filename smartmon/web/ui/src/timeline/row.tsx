@@ -54,7 +54,7 @@ export function EventRow({ event, onLook, incident }: EventRowProps): JSX.Elemen
           {incident && (
             <>
               {" "}
-              <a href={link("run", incident.run, "incident", incident.id)}>Open the incident</a>
+              <a href={link("run", incident.run, "incident", incident.id)}>Incident</a>
             </>
           )}
           {event.historic && (
