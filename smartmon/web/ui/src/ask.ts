@@ -17,6 +17,9 @@ interface Options {
   every?: number;
 }
 
+/** A question that takes long is asked the more seldom: a page keeps a server at most a twentieth busy with it. */
+const SHARE = 20;
+
 /** The answer of an endpoint; null asks nothing. Another question forgets the answer to the one before. */
 export function useAsk<T>(endpoint: string | null, params: Query, { live = true, every = 1000 }: Options = {}): Asked<T> {
   const [state, setState] = useState<Asked<T> & { question: string }>({ answer: null, trouble: "", question: "" });
@@ -29,6 +32,7 @@ export function useAsk<T>(endpoint: string | null, params: Query, { live = true,
     const stop = new AbortController();
     let timer = 0;
     let askedAt = 0;
+    let took = 0;
     let busy = false;
     let wanted = false;
     const ask = async () => {
@@ -44,12 +48,14 @@ export function useAsk<T>(endpoint: string | null, params: Query, { live = true,
         setState((old) => ({ answer: old.question === question ? old.answer : null, trouble, question }));
       }
       busy = false;
+      took = Date.now() - askedAt;
       if (wanted) again.current();
     };
     // News never cancels a question on its way: a slow answer would never come.
     again.current = () => {
       wanted = busy;
-      if (!busy && !timer) timer = window.setTimeout(() => void ask(), Math.max(0, askedAt + every - Date.now()));
+      const pause = Math.max(every, took * SHARE);
+      if (!busy && !timer) timer = window.setTimeout(() => void ask(), Math.max(0, askedAt + pause - Date.now()));
     };
     void ask();
     return () => {

@@ -17,6 +17,8 @@ const RETRY_MOST = 15_000;
 /** Silent for so long, the stream is asked after: a machine that slept has a dead one without knowing. */
 const SILENCE = 30_000;
 
+const PACE = 1000;
+
 let source: EventSource | null = null;
 let retry = 0;
 let timer = 0;
@@ -46,6 +48,21 @@ function refresh(): void {
   news.value += 1;
 }
 
+let waiting = 0;
+let askedAt = 0;
+
+/** The numbers of the run again, at most once a second however many updates come. */
+function soon(): void {
+  if (waiting) return;
+  const pause = Math.max(0, askedAt + PACE - Date.now());
+  waiting = window.setTimeout(() => {
+    waiting = 0;
+    askedAt = Date.now();
+    void loadStats();
+    news.value += 1;
+  }, pause);
+}
+
 function take(update: Update): void {
   batch(() => {
     daemon.value = update.daemon;
@@ -65,15 +82,15 @@ function take(update: Update): void {
   const mine = run.peek();
   newsOf(update);
   if (update.more || update.runs.some((card) => card.run === mine) || update.events.some((event) => event.run === mine)) {
-    void loadStats();
-    news.value += 1;
+    // Nobody looks at a hidden page: it asks for everything when it is shown again.
+    if (!document.hidden) soon();
   }
 }
 
 function open(): void {
   source?.close();
   clearTimeout(timer);
-  const stream = new EventSource(address("stream", { last_event_id: lastId }));
+  const stream = new EventSource(address("stream", { last_event_id: lastId || lastEventId.peek() }));
   source = stream;
   heardAt = Date.now();
   stream.onopen = () => {

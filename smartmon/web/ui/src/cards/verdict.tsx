@@ -76,7 +76,10 @@ function Kept({ one, snapshots }: { one: Stats; snapshots: Snapshots | null }): 
   const all = snapshots?.snapshots.filter(holds) ?? [];
   const best = all.find((snapshot) => snapshot.triggers.includes("best_model"));
   const other = all.find((snapshot) => !snapshot.triggers.includes("best_model"));
-  if (!best && !other) return <>{copying ?? "Nothing yet; nothing called for it"}</>;
+  if (!best && !other) {
+    const bare = snapshots?.count ? `Only what was known, in ${plural(snapshots.count, "snapshot")}: the run has saved no checkpoint` : "";
+    return <>{copying ?? (bare || "Nothing yet; nothing called for it")}</>;
+  }
   const parts: string[] = [];
   if (best) parts.push(`best model, step ${step(best.checkpoint_step)}`);
   if (other) parts.push(`step ${step(other.checkpoint_step)} from the ${words(other.triggers[0] ?? "anomaly")}`);

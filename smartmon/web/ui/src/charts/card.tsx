@@ -47,10 +47,16 @@ function Body({ def, run, events, incidents, handle, log }: CardProps & { handle
       marked={marked.value}
       focus={focus.value}
       sync={recent ? null : "run"}
-      live={live.value}
+      live={live.value && (recent || goesOn())}
       handle={handle}
     />
   );
+}
+
+/** Whether what is shown reaches to the newest step: what lies behind does not change. */
+function goesOn(): boolean {
+  const part = zoom.value;
+  return part === null || axis.value !== "step" || part.to >= (stats.value?.step ?? 0);
 }
 
 type Handle = { current: { plot: uPlot; table: Table } | null };

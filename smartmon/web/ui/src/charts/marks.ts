@@ -31,6 +31,9 @@ export function xOf(marks: Pick<Marks, "axis" | "attempts">, step: number | null
 /** All lines of a canvas at the device's pixels. */
 const px = (u: uPlot, size: number): number => size * (u.ctx.canvas.width / u.width);
 
+/** Up to so many checkpoints in sight get a line; more would be a grid, and have ticks only. */
+const FEW = 40;
+
 interface Box {
   left: number;
   top: number;
@@ -129,12 +132,16 @@ function drawRules(u: uPlot, marks: Marks): void {
 
 function drawEvents(u: uPlot, marks: Marks): void {
   const { top, height }: Box = u.bbox;
-  for (const event of marks.events) {
+  const placed = marks.events.flatMap((event) => {
     const at = place(u, xOf(marks, event.step, event.at, event.attempt));
-    if (at === null) continue;
+    return at === null ? [] : [{ event, at }];
+  });
+  const few = placed.filter(({ event }) => event.icon === "checkpoint").length <= FEW;
+  for (const { event, at } of placed) {
     if (event.icon === "checkpoint") {
       u.ctx.fillStyle = colour("blue");
       u.ctx.fillRect(at - px(u, 0.75), top + height - px(u, 6), px(u, 1.5), px(u, 6));
+      if (few) vertical(u, at, "blue", [], 0.16);
     } else if (event.icon === "snapshot") {
       vertical(u, at, "teal", [4, 3], 0.75);
       diamond(u, at, top + height - px(u, 10), 4, "teal", true);
