@@ -15,13 +15,15 @@ interface Options {
   live?: boolean;
   /** At most so often, in milliseconds: news may come several times a second. */
   every?: number;
+  /** Asks again after so many milliseconds while the page is shown: for what changes without any news. */
+  poll?: number;
 }
 
 /** A question that takes long is asked the more seldom: a page keeps a server at most a twentieth busy with it. */
 const SHARE = 20;
 
 /** The answer of an endpoint; null asks nothing. Another question forgets the answer to the one before. */
-export function useAsk<T>(endpoint: string | null, params: Query, { live = true, every = 1000 }: Options = {}): Asked<T> {
+export function useAsk<T>(endpoint: string | null, params: Query, { live = true, every = 1000, poll = 0 }: Options = {}): Asked<T> {
   const [state, setState] = useState<Asked<T> & { question: string }>({ answer: null, trouble: "", question: "" });
   const question = JSON.stringify([endpoint, params]);
   const again = useRef<() => void>(() => {});
@@ -68,6 +70,14 @@ export function useAsk<T>(endpoint: string | null, params: Query, { live = true,
   useEffect(() => {
     if (asked) again.current();
   }, [asked]);
+
+  useEffect(() => {
+    if (!poll) return;
+    const timer = setInterval(() => {
+      if (!document.hidden) again.current();
+    }, poll);
+    return () => clearInterval(timer);
+  }, [poll]);
 
   return state.question === question ? state : { answer: null, trouble: "" };
 }
