@@ -6,7 +6,7 @@ import { useAsk } from "../ask";
 import { age, bytes, duration, percent, value } from "../format";
 import { Icon } from "../icons";
 import { Empty, Panel } from "../panel";
-import { now } from "../store";
+import { live, now } from "../store";
 import { Shown } from "../text/shown";
 import { Meter } from "./meter";
 import "./host.css";
@@ -24,7 +24,7 @@ export function Host({ run }: { run: string }): JSX.Element {
 }
 
 function Machine({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<Gpu>("gpu", { run }, { every: 5_000 });
+  const { answer, trouble } = useAsk<Gpu>("gpu", { run }, { every: 5_000, poll: live.value ? 10_000 : 0 });
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
   return (
     <div class="host">

@@ -9,6 +9,7 @@ import { bytes } from "../format";
 import { Icon } from "../icons";
 import { Empty, Panel } from "../panel";
 import { link, runLink } from "../router";
+import { live } from "../store";
 import { Shown } from "../text/shown";
 import { Lines } from "./lines";
 import "./log.css";
@@ -26,7 +27,7 @@ export function Log({ run }: { run: string }): JSX.Element {
 }
 
 function Tail({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<LogAnswer>("log", { run, limit: LAST }, { every: 2_000 });
+  const { answer, trouble } = useAsk<LogAnswer>("log", { run, limit: LAST }, { every: 2_000, poll: live.value ? 3_000 : 0 });
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
   if (answer.lines.length === 0) return <NoLog answer={answer} />;
   return <Lines lines={answer.lines} />;
@@ -54,7 +55,8 @@ function NoLog({ answer }: { answer: LogAnswer }): JSX.Element {
 /** The page of the whole log: it reads from the end, and what comes before as one asks for it. */
 export function LogPage({ run }: { run: string }): JSX.Element {
   const source = useSignal("");
-  const { answer, trouble } = useAsk<LogAnswer>("log", { run, source: source.value, limit: LAST }, { every: 2_000 });
+  const query = { run, source: source.value, limit: LAST };
+  const { answer, trouble } = useAsk<LogAnswer>("log", query, { every: 2_000, poll: live.value ? 3_000 : 0 });
   const sources = answer?.sources ?? [];
   return (
     <Panel

@@ -1,12 +1,14 @@
 /** What the model answers while it trains: one sample at a time, and the way back through the steps. */
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
 
 import type { Sample, Samples as SamplesAnswer } from "../api";
 import { useAsk } from "../ask";
 import { exact, moment, step, value } from "../format";
 import { Icon } from "../icons";
 import { Empty, Panel } from "../panel";
+import { live } from "../store";
 import { Shown } from "../text/shown";
 import { Across } from "./across";
 import { Conversation } from "./conversation";
@@ -26,7 +28,13 @@ export function Samples({ run }: { run: string }): JSX.Element {
 /** Follows the newest sample until somebody walks back, and then stays where they are. */
 function Viewer({ run }: { run: string }): JSX.Element {
   const held = useSignal<number | null>(null);
-  const newest = useAsk<SamplesAnswer>("samples", { run, limit: 1 });
+  const generating = useSignal(false);
+  // A training stands still while it is asked: its answer grows without any other news.
+  const poll = live.value ? (generating.value ? 500 : 2_000) : 0;
+  const newest = useAsk<SamplesAnswer>("samples", { run, limit: 1 }, { every: 500, poll });
+  useEffect(() => {
+    generating.value = newest.answer?.samples[0]?.generating ?? false;
+  }, [newest.answer]);
   const chosen = useAsk<SamplesAnswer>(held.value === null ? null : "samples", { run, limit: 1, step: held.value });
   const last = useSignal<Sample | null>(null);
   const shown = (held.value === null ? newest : chosen).answer?.samples[0] ?? null;
