@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import math
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ _FALLBACKS = (
     "FreeSans",
 )
 """Fonts that complete DejaVu, which matplotlib brings, where they are installed."""
+_FAMILY = re.compile(r"""(style="[^"]*font-family: [^;"]+)""")
 _UNDRAWABLE = "\u25a1"
 """What stands for a character that no font here has: a box."""
 
@@ -124,7 +126,9 @@ def svg(figure: Any) -> str:
     FigureCanvasSVG(figure)
     out = io.BytesIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
-    return out.getvalue().decode("utf-8")
+    text = out.getvalue().decode("utf-8")
+    # A reader without our fonts is to take the nearest kind, not letters with serifs.
+    return _FAMILY.sub(lambda found: f"{found[1]}, {'monospace' if 'Mono' in found[1] else 'sans-serif'}", text)
 
 
 def finite(value: float | None) -> float:

@@ -127,6 +127,13 @@ def test_what_a_run_says_stays_text(store: Store) -> None:
     assert "script" not in {element.tag.rpartition("}")[2] for element in ET.fromstring(svg.encode()).iter()}
 
 
+def test_the_letters_of_an_svg_have_a_kind_where_their_font_is_not(store: Store) -> None:
+    svg = figures.svg(figures.portrait(store, fill(store, steady(20))))
+    families = re.findall(r"font-family: ([^;\"]+)", svg)
+    assert families
+    assert all(family.endswith((", sans-serif", ", monospace")) for family in families)
+
+
 def test_the_document_needs_nothing_from_elsewhere_and_follows_the_light(store: Store) -> None:
     html = figures.html(figures.portrait(store, fill(store, steady(20))))
     assert "default-src 'none'" in html

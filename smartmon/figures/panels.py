@@ -44,7 +44,7 @@ def accuracy(axes: Any, told: Portrait) -> None:
     """Accuracy in percent, on the whole scale."""
     curve, other = told.curves["accuracy"], told.curves["eval_accuracy"]
     _frame(axes, "Accuracy (%)", told)
-    axes.set_ylim(0, 100)
+    axes.set(ylim=(0, 100), yticks=range(0, 101, 20))
     _line(axes, curve, GREEN, "accuracy")
     _dots(axes, other, ORANGE, "evaluation accuracy")
     _finish(axes, told, [curve, other], "no accuracy was logged")
@@ -271,7 +271,9 @@ def _plain_ticks(axis: Any, words: Callable[[float], str]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     log = axis.get_scale() == "log"
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8) if log else MaxNLocator(_TICKS))
+    axis.set_major_locator(
+        LogLocator(subs=(1.0, 2.0, 5.0), numticks=8) if log else MaxNLocator(_TICKS, steps=[1, 2, 2.5, 5, 10])
+    )
     axis.set_major_formatter(FuncFormatter(lambda value, _place: words(float(value))))
     axis.set_minor_formatter(NullFormatter())
 
