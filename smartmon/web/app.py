@@ -26,7 +26,7 @@ from smartmon.web.hosts import Hosts
 from smartmon.web.models import legible
 from smartmon.web.page import Page
 from smartmon.web.readers import NoStoreError
-from smartmon.web.site import Site
+from smartmon.web.site import AbsentError, Site
 from smartmon.web.token import Key
 
 log = structlog.get_logger(__name__)
@@ -72,7 +72,7 @@ def _errors(app: FastAPI, site: Site) -> None:
         if isinstance(error, NoStoreError):
             return problem(404, f"no run has been seen yet; start a daemon with: {site.command}")
         if isinstance(error, UsageError):
-            return problem(404 if str(error).startswith(("there is no", "no run")) else 400, str(error))
+            return problem(404 if isinstance(error, AbsentError) else 400, str(error))
         if isinstance(error, FullError):
             return problem(503, str(error), **{"retry-after": "10"})
         if isinstance(error, StoreError):

@@ -86,7 +86,7 @@ def _draw(site: Site, store: Store, row: RunRow, names: list[str] | None) -> dic
 
     wanted = tuple(dict.fromkeys(names)) if names else tuple(PLOTS)
     version = (row.attempt, row.step, store.last_event_id())
-    return site.memory.get(("plots", row.id, wanted), version, lambda: draw(store, row, wanted))
+    return site.memory.get(("plots", *curves.identity(row), wanted), version, lambda: draw(store, row, wanted))
 
 
 def _facts(routes: APIRouter, site: Site) -> None:

@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from smartmon.config import Config
+from smartmon.errors import UsageError
 from smartmon.host import Host
 from smartmon.text import clean
 from smartmon.web.readers import Readers
 
 _REMEMBERED = 1024
 _T = TypeVar("_T")
+
+
+class AbsentError(UsageError):
+    """What was asked for is not there."""
 
 
 class Site:

@@ -11,7 +11,8 @@ from smartmon.queries import RunInfo
 from smartmon.records import RunState
 from smartmon.store import IncidentRow, RunRow, Store
 from smartmon.web.models import Color, Daemon, IncidentBrief, Number, RunCard, Runs
-from smartmon.web.site import Site
+from smartmon.web.site import AbsentError, Site
+from smartmon.web.views.curves import began, identity
 
 COLORS: Mapping[RunState, Color] = {
     RunState.RUNNING: "green",
@@ -61,12 +62,15 @@ def runs(
 
 
 def chosen(store: Store, name: str | None) -> RunRow:
-    """Return the run that is meant. UsageError says which there are."""
+    """Return the run that is meant. AbsentError says which there are."""
     if name:
-        return queries.resolve_run(store, name)
+        try:
+            return queries.resolve_run(store, name)
+        except UsageError as error:
+            raise AbsentError(str(error)) from None
     row = current_run(store)
     if row is None:
-        raise UsageError("no run has been seen yet")
+        raise AbsentError("no run has been seen yet")
     return row
 
 
@@ -107,7 +111,7 @@ def card(site: Site, store: Store, row: RunRow, *, now: float, current: RunRow |
         gone=info.gone,
         base_dir=str(row.base_dir),
         path=str(row.path),
-        started_at=row.started_at or row.first_seen,
+        started_at=began(site, store, row),
         finished_at=row.finished_at if row.state.ended else None,
     )
 
@@ -123,7 +127,7 @@ def sparkline(site: Site, store: Store, row: RunRow) -> list[Number]:
                 return [finite(point.last) for point in points]
         return []
 
-    return site.memory.get(("sparkline", row.id), version, find)
+    return site.memory.get(("sparkline", *identity(row)), version, find)
 
 
 def briefs(info: RunInfo) -> list[IncidentBrief]:

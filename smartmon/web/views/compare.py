@@ -62,9 +62,7 @@ def compare(site: Site, store: Store, rows: Sequence[RunRow]) -> Compare:
 
 
 def _best_snapshot(site: Site, store: Store, row: RunRow) -> Any:
-    kept = [
-        one for one in store.snapshots(run=row.name) if any(why.startswith("best_model") for why in one.triggers)
-    ]
+    kept = [one for one in store.snapshots(run=row.name) if any(why.startswith("best_model") for why in one.triggers)]
     best = row.data.get("best_loss_step")
     of_best = [one for one in kept if one.step == best]
     chosen = (of_best or kept)[-1:]

@@ -11,6 +11,7 @@ from smartmon.store import Nonfinite, Point, RunRow, Series, Store
 from smartmon.store.smoothing import ema, mean
 from smartmon.text import clean
 from smartmon.web.models import Attempt, Axis, SeriesAnswer, SeriesOne, Stretch
+from smartmon.web.site import Site
 
 MOST_SERIES = 64
 """Metrics times runs of one question."""
@@ -70,6 +71,21 @@ def attempts(store: Store, row: RunRow) -> list[Attempt]:
             )
         )
     return found
+
+
+def began(site: Site, store: Store, row: RunRow) -> float:
+    """Return when a run began: its first row may be older than our first sight of it."""
+
+    def find() -> float:
+        bounds = store.bounds(row.id)
+        return _first_at(store, row, *bounds[0][:2]) if bounds else row.first_seen
+
+    return row.started_at or min(row.first_seen, site.memory.get(("began", *identity(row)), row.step is None, find))
+
+
+def identity(row: RunRow) -> tuple[int, float]:
+    """Return what tells a run from one that had its number in a database that is gone."""
+    return row.id, row.first_seen
 
 
 def _first_at(store: Store, row: RunRow, attempt: int, first: int) -> float:

@@ -9,6 +9,7 @@ from smartmon.web.models import Number
 from smartmon.web.models_detail import Expert, Experts, Layer
 from smartmon.web.site import Site
 from smartmon.web.views.cards import finite
+from smartmon.web.views.curves import identity
 from smartmon.web.views.stats import EXPERTS
 
 _PARTS = re.compile(r"expert_usage/(.+)/([^/]+)")
@@ -19,7 +20,7 @@ def experts(site: Site, store: Store, row: RunRow) -> Experts:
     metrics = [name for name in store.metrics(row.id) if name.startswith(EXPERTS)]
     told: dict[str, list[tuple[str, int, Number]]] = {}
     for name, (step, value) in site.memory.get(
-        ("experts", row.id), (row.attempt, row.step), lambda: _latest(store, row, metrics)
+        ("experts", *identity(row)), (row.attempt, row.step), lambda: _latest(store, row, metrics)
     ).items():
         if (match := _PARTS.fullmatch(name)) is not None:
             told.setdefault(match[1], []).append((match[2], step, value))

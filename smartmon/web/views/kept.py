@@ -47,7 +47,7 @@ def _checkpoint(store: Store, row: RunRow, one: Checkpoint, *, best: bool, now: 
         bytes=one.bytes,
         saved_at=one.mtime,
         complete=look.readiness is Readiness.READY,
-        problem=look.problem,
+        problem="there is nothing in it yet" if look.readiness is Readiness.GONE else look.problem,
         eval_loss=loss,
         perplexity=exp(loss),
         best=best,

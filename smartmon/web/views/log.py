@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from smartmon.errors import UsageError
 from smartmon.sources.safe_read import Unreadable, opened
 from smartmon.store import RunRow, Store
 from smartmon.text import clean
 from smartmon.web.models_detail import LineKind, Log, LogLine
+from smartmon.web.site import AbsentError
 from smartmon.web.views.files import last_lines, root_of
 
 _USUAL = ("logs/output.log", "output.log", "debug.log", "train.log", "logs/train.log")
@@ -30,11 +30,11 @@ _KINDS: tuple[tuple[LineKind, re.Pattern[str]], ...] = (
 
 
 def log(store: Store, row: RunRow, *, source: str | None = None, before: int | None = None, limit: int = 200) -> Log:
-    """Return the last lines of a log, or those before some place of it. UsageError for a log that the run has not."""
+    """Return the last lines of a log, or those before some place of it. AbsentError for a log that the run has not."""
     paths = _paths(store, row)
     if source is not None and source not in paths:
         there = ", ".join(clean(name) for name in list(paths)[:8]) or "none"
-        raise UsageError(f"{clean(row.name)} has no log {clean(source)[:200]}; there are: {there}")
+        raise AbsentError(f"{clean(row.name)} has no log {clean(source)[:200]}; there are: {there}")
     name = source if source is not None else next(iter(paths), "")
     if not name:
         return Log(run=row.name, source="", sources=[], bytes=0, lines=[], before=None)
@@ -42,7 +42,7 @@ def log(store: Store, row: RunRow, *, source: str | None = None, before: int | N
     try:
         block = last_lines(path, None if Path(name).is_absolute() else root_of(row), limit, before=before)
     except Unreadable as problem:
-        raise UsageError(f"the log {clean(name)} {problem}") from None
+        raise AbsentError(f"the log {clean(name)} {problem}") from None
     lines = []
     for offset, data in block.lines:
         text = data[: 4 * _LONGEST].decode("utf-8", "backslashreplace")[:_LONGEST]

@@ -15,6 +15,7 @@ from smartmon.store import RunRow
 from smartmon.web.models_detail import Message, Sample, Samples, Token, Verdict
 from smartmon.web.site import Site
 from smartmon.web.views.cards import finite
+from smartmon.web.views.curves import identity
 from smartmon.web.views.files import last_lines, root_of, stamp
 
 _HISTORY = ("logs/training_detail.jsonl", "current_model/logs/training_detail.jsonl")
@@ -110,7 +111,7 @@ def _records(site: Site, row: RunRow) -> tuple[str, list[Record]]:
         path = row.path / name
         mark = stamp(path)
         if mark:
-            past = site.memory.get(("samples", row.id), mark, lambda n=name: _past(row, n))  # type: ignore[misc]
+            past = site.memory.get(("samples", *identity(row)), mark, lambda n=name: _past(row, n))  # type: ignore[misc]
             fresh = [now] if now and (not past or _key(now) != _key(past[0])) else []
             return name, [*fresh, *past]
     if (record := _now(row)) is not None:

@@ -10,6 +10,7 @@ from smartmon.store import RunRow, Store
 from smartmon.web.models import Best, GradNorm, Number, Pace, Perplexity, Stats, Warmup
 from smartmon.web.site import Site
 from smartmon.web.views.cards import COLORS, briefs, daemon, finite
+from smartmon.web.views.curves import began, identity
 
 EXPERTS = "expert_usage/"
 _CARDS = ("loss", "aux_loss", "eval_loss", "accuracy", "eval_accuracy", "learning_rate")
@@ -25,7 +26,7 @@ def stats(site: Site, store: Store, row: RunRow) -> Stats:
     info = queries.run_info(store, row, now=now)
     latest = info.latest
     metrics = store.metrics(row.id)
-    updated, started = info.last_step_at, row.started_at or row.first_seen
+    updated, started = info.last_step_at, began(site, store, row)
     ended = row.finished_at if row.state.ended else None
     return Stats(
         run=row.name,
@@ -102,8 +103,8 @@ def _peak(site: Site, store: Store, row: RunRow) -> tuple[int | None, Number]:
         return (None if first == len(points) - 1 and step == row.step else step), most
 
     # Once it falls, no later value moves the peak; while it rises, each does.
-    known = site.memory.get(("peak", row.id), row.attempt, find)
-    return known if known[0] is not None else site.memory.get(("peak", row.id), (row.attempt, row.step), find)
+    known = site.memory.get(("peak", *identity(row)), row.attempt, find)
+    return known if known[0] is not None else site.memory.get(("peak", *identity(row)), (row.attempt, row.step), find)
 
 
 def _steps(store: Store, row: RunRow, now: Number) -> Pace:

@@ -16,7 +16,7 @@ from smartmon.store import DeliveryRow, EventRow, IncidentRow, KeepRow, RunRow, 
 from smartmon.text import clock, count
 from smartmon.web.models import Event, Events, Icon, Incident, Incidents
 from smartmon.web.models_detail import Delivery, IncidentDetail, Kept
-from smartmon.web.site import Site
+from smartmon.web.site import AbsentError, Site
 from smartmon.web.views.cards import chosen, finite
 from smartmon.web.views.kept import snapshot
 
@@ -160,12 +160,12 @@ def change_of(row: IncidentRow) -> IncidentChange:
 
 
 def detail(site: Site, store: Store, incident_id: int) -> IncidentDetail:
-    """Return everything about an incident. UsageError where there is none of this id."""
+    """Return everything about an incident. AbsentError where there is none of this id."""
     with store.transaction():
         row = store.incident(incident_id)
         run = store.run_by_id(row.run_id) if row is not None else None
         if row is None or run is None:
-            raise UsageError(f"there is no incident {incident_id}")
+            raise AbsentError(f"there is no incident {incident_id}")
         keeps = [keep for keep in store.keeps(run_id=run.id) if _is_of(keep, row)]
         names = {keep.snapshot for keep in keeps if keep.snapshot}
         snapshots = [one for one in store.snapshots(run=run.name) if one.name in names]
@@ -282,6 +282,6 @@ def _commands(run: RunRow, row: IncidentRow, keeps: Sequence[KeepRow]) -> list[s
     elif row.kind == "stalled":
         commands.append("smartmon status")
     elif row.metric:
-        commands.append(f"smartmon why {name} --step {row.step}")
+        commands.append(f"smartmon why {name} --step {row.end_step}")
     wanted = str(row.context.get("next") or "")
     return [*commands, *([wanted] if wanted else [])]
