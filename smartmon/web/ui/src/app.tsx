@@ -16,6 +16,9 @@ export function App(): JSX.Element {
   const side = (runs.value?.length ?? 0) > 1 && route.value.page !== "runs";
   return (
     <>
+      <a class="skip" href="#main" onClick={skip}>
+        To the content
+      </a>
       <Top />
       <div class={side ? "frame with-side" : "frame"}>
         {side && (
@@ -23,13 +26,19 @@ export function App(): JSX.Element {
             <RunList />
           </aside>
         )}
-        <main class="page" id="main">
+        <main class="page" id="main" tabIndex={-1}>
           <Notices />
           <Page />
         </main>
       </div>
     </>
   );
+}
+
+/** The address names the page, not a place in it: the focus is moved by hand. */
+function skip(event: Event): void {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
 }
 
 function Page(): JSX.Element {

@@ -136,5 +136,7 @@ const METRICS: Record<string, string> = {
 
 export const metricName = (metric: string): string => METRICS[metric] ?? visible(metric);
 
+const KINDS: Record<string, string> = { nonfinite: "NaN or infinity", gpu_hot: "hot GPU", memory_low: "little memory left" };
+
 /** A kind or state as words: `loss_spike` -> `loss spike`. */
-export const words = (kind: string): string => visible(kind).replaceAll("_", " ");
+export const words = (kind: string): string => KINDS[kind] ?? visible(kind).replaceAll("_", " ");

@@ -13,8 +13,8 @@ export const helped = remembered("help", true);
 
 const AXIS_WORDS: Record<Axis, string> = {
   step: "step",
-  position: "steps, attempts end to end",
-  elapsed: "time since the start",
+  position: "steps end to end",
+  elapsed: "time elapsed",
   time: "time of day",
 };
 
@@ -77,9 +77,9 @@ export function Toolbar(): JSX.Element {
       <label>
         Smooth
         <select class="field" value={smoothing.value} onChange={(event) => (kind.value = event.currentTarget.value)}>
-          <option value="ema">moving average, fading (EMA)</option>
-          <option value="mean">moving average, even</option>
-          <option value="off">not at all</option>
+          <option value="ema">fading mean (EMA)</option>
+          <option value="mean">even mean</option>
+          <option value="off">off</option>
         </select>
       </label>
       {smoothing.value !== "off" && (

@@ -78,7 +78,7 @@ export function RunRow({ card, chosen }: RowProps): JSX.Element {
       <span class="run-facts">
         <span>{card.progress === null ? `step ${step(card.step)}` : percent(card.progress, 0)}</span>
         <span>loss {value(card.loss)}</span>
-        {card.eta_seconds !== null && card.state === "running" ? (
+        {(card.eta_seconds ?? 0) > 0 && card.state === "running" ? (
           <span>{duration(card.eta_seconds)} left</span>
         ) : (
           <span>{age(agedNow(card))}</span>
