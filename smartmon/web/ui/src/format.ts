@@ -38,6 +38,7 @@ export const percentage = (number: Maybe, digits = 1): string =>
 export function duration(seconds: Maybe): string {
   if (!known(seconds)) return UNKNOWN;
   const total = Math.max(0, seconds);
+  if (total === 0) return `0${NBSP}s`;
   if (total < 1) return `${Math.round(total * 1000)}${NBSP}ms`;
   if (total < 59.5) return `${total < 9.95 ? trim(total.toFixed(1)) : Math.round(total)}${NBSP}s`;
   const minutes = Math.round(total / 60);

@@ -4,7 +4,8 @@ import type { JSX } from "preact";
 import { Icon } from "./icons";
 import { age, visible } from "./format";
 import { connection, lostAt } from "./live";
-import { dataAge, daemon, live, now, stats, trouble } from "./store";
+import { route } from "./router";
+import { dataAge, daemon, live, now, runs, stats, trouble } from "./store";
 
 /** A live run whose newest row is older than this, and than many of its own steps, is not news any more. */
 const STALE_SECONDS = 300;
@@ -18,7 +19,9 @@ export function isStale(): boolean {
 }
 
 export function Notices(): JSX.Element {
-  const watching = daemon.value;
+  // Without a run the page itself says what to start.
+  const watching = runs.value?.length ? daemon.value : null;
+  const { page } = route.value;
   const lost = connection.value === "lost";
   return (
     <>
@@ -63,7 +66,7 @@ export function Notices(): JSX.Element {
           </span>
         </div>
       )}
-      {!lost && watching?.running && isStale() && (
+      {!lost && watching?.running && (page === "" || page === "run") && isStale() && (
         <div class="notice yellow" role="status">
           <Icon name="clock" />
           Old data

@@ -119,7 +119,7 @@ export function makePlot(host: HTMLElement, table: Table, options: PlotOptions, 
     {
       width: options.width,
       height: options.height,
-      padding: [8, right ? 4 : 12, 0, 0],
+      padding: [8, right ? 4 : 20, 0, 0],
       legend: { show: false },
       scales: {
         x: { time: axis === "time", range: rangeX },
