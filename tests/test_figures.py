@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import struct
 import warnings
@@ -15,8 +16,8 @@ from typing import Any
 import pytest
 
 from smartmon import figures
-from smartmon.errors import UsageError
-from smartmon.figures import portraits
+from smartmon.errors import SmartmonError, UsageError
+from smartmon.figures import child, portraits
 from smartmon.figures.album import CATCH_UP, METRICS, SAMPLES, Album
 from smartmon.figures.album import name as picture_name
 from smartmon.records import Snapshot, SnapshotState
@@ -243,6 +244,27 @@ def test_single_pictures_come_by_name(store: Store) -> None:
     assert {size(picture) for picture in drawn.values()} == {(1050, 540)}
     with pytest.raises(UsageError, match="there is no picture nope"):
         figures.plots(store, run, ["nope"])
+
+
+def test_a_server_has_them_drawn_elsewhere(store: Store) -> None:
+    run = fill(store, steady(30))
+    assert {size(one) for one in child.plots(store.path, run.id, ["loss"]).values()} == {(1050, 540)}
+    with pytest.raises(UsageError, match="there is no picture nope"):
+        child.plots(store.path, run.id, ["nope"])
+    with pytest.raises(SmartmonError, match=r"drawing failed: .*there is no run 99"):
+        child.plots(store.path, 99, ["loss"])
+    with pytest.raises(SmartmonError, match="given up"):
+        child.plots(store.path, run.id, ["loss"], limit=0.01)
+
+
+def test_a_server_hears_that_matplotlib_is_missing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent" / "matplotlib.py").write_text("raise ModuleNotFoundError('no', name='matplotlib')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'absent'}:{os.environ.get('PYTHONPATH', '')}")
+    with pytest.raises(ModuleNotFoundError):
+        child.plots(store.path, fill(store, steady(3)).id, ["loss"])
 
 
 def test_drawing_leaves_matplotlib_as_it_was(store: Store) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -146,10 +147,17 @@ def _file_name(run: str) -> str:
 def _follow(store: Store, run: RunRow, output: Path | None, every: int, *, live: bool, as_json: bool) -> None:
     """Draw what is due until the run ends. Ctrl-C is the way to leave it."""
     from smartmon import queries
+    from smartmon.errors import UsageError
     from smartmon.figures.album import FOLDER, Album
+    from smartmon.text import clean
 
+    if output is not None and output.suffix.lower() in KINDS:
+        raise UsageError(f"with --every, --output names a folder; {clean(output)} looks like a file")
     folder = output or (run.path / FOLDER if live else Path(FOLDER))
-    signal.signal(signal.SIGTERM, _end)
+    if live:
+        with suppress(OSError):
+            os.nice(10)  # the training needs the processor more
+        signal.signal(signal.SIGTERM, _end)
     try:
         album = Album(folder, every)
         if live and not run.state.ended and not queries.daemon_info(store, now=time.time()).alive:

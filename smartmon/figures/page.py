@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from smartmon import canvas
 from smartmon.canvas import GRID, INK, MUTED, ORANGE, PAPER, plain
 from smartmon.errors import UsageError
 from smartmon.figures.panels import PANELS
-from smartmon.figures.portraits import Portrait
+from smartmon.figures.portraits import Portrait, portrait
 from smartmon.store import RunRow, Store
 from smartmon.text import clock, count, duration, number
 
@@ -46,26 +46,31 @@ def svg(told: Portrait) -> str:
         return canvas.svg(_page(told, draw=False))
 
 
-def plots(
-    store: Store, run: RunRow, names: Iterable[str] = PLOTS, *, told: Callable[[], Portrait] | None = None
-) -> dict[str, bytes]:
-    """Pictures of a run as PNG by name, 150 dots to the inch; `told` brings what is drawn where it is known already.
+def plots(store: Store, run: RunRow, names: Iterable[str] = PLOTS) -> dict[str, bytes]:
+    """Pictures of a run as PNG by name, 150 dots to the inch.
 
     Raises UsageError for an unknown name, ModuleNotFoundError where there is no matplotlib.
     """
-    from smartmon.figures.portraits import portrait
+    wanted = known(names)
+    return plots_of(portrait(store, run), wanted)
 
+
+def known(names: Iterable[str]) -> list[str]:
+    """Return each name once; raise UsageError for one that is no picture's."""
     wanted = list(dict.fromkeys(names))
     unknown = [name for name in wanted if name not in PLOTS]
     if unknown:
         raise UsageError(f"there is no picture {plain(unknown[0], 40)}; there are: {', '.join(PLOTS)}")
-    shown = told() if told is not None else portrait(store, run)
+    return wanted
+
+
+def plots_of(told: Portrait, names: Iterable[str]) -> dict[str, bytes]:
+    """Draw the pictures of these names."""
     drawn = {}
-    for name in wanted:
+    for name in names:
         # One by one, so that somebody who waits for a single chart does not wait for all of another's.
         with ready():
-            figure = _page(shown, draw=True) if name == "overview" else chart(name, shown)
-            drawn[name] = canvas.png(figure)
+            drawn[name] = canvas.png(_page(told, draw=True) if name == "overview" else chart(name, told))
     return drawn
 
 

@@ -82,11 +82,11 @@ def _plots(routes: APIRouter, site: Site) -> None:
 
 def _draw(site: Site, store: Store, row: RunRow, names: list[str] | None) -> dict[str, bytes]:
     from smartmon.figures import PLOTS
-    from smartmon.figures import plots as draw
+    from smartmon.figures.child import plots as draw
 
     wanted = tuple(dict.fromkeys(names)) if names else tuple(PLOTS)
     version = (row.attempt, row.step, store.last_event_id())
-    return site.memory.get(("plots", *curves.identity(row), wanted), version, lambda: draw(store, row, wanted))
+    return site.memory.get(("plots", *curves.identity(row), wanted), version, lambda: draw(store.path, row.id, wanted))
 
 
 def _facts(routes: APIRouter, site: Site) -> None:

@@ -81,6 +81,7 @@ def test_a_log_is_drawn_without_a_daemon_and_judged(
         (("qlora", "-o", "out.gif"), 2, ".png, .svg or .html"),
         (("qlora", "-o", "absent/out.png"), 2, "absent/out.png: No such file"),
         (("qlora", "--every", "0"), 2, "--every"),
+        (("qlora", "--every", "10", "-o", "out.png"), 2, "names a folder"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_a_sentence(
