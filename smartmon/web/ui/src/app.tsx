@@ -1,18 +1,34 @@
 /** The frame: the bar at the top, the runs at the side, and the page that the address names. */
 import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
 
-import { Verdict } from "./cards/verdict";
+import { judge, Verdict } from "./cards/verdict";
 import { Cards } from "./cards/cards";
-import { Notices } from "./notices";
+import { visible } from "./format";
+import { isStale, Notices } from "./notices";
 import { Nothing } from "./panel";
 import { pages, panels } from "./registry";
 import { link, route } from "./router";
 import { RunList } from "./runs/list";
 import { NoRuns } from "./runs/none";
-import { run, runs, trouble } from "./store";
+import { daemon, run, runs, stats, trouble } from "./store";
 import { Top } from "./top";
 
+/** What a tab among many says: how the run is, and how far. */
+function title(): string {
+  const one = stats.value;
+  const { page } = route.value;
+  if (!one || (page !== "" && page !== "run")) return "smartmon";
+  const { word } = judge(one, daemon.value?.running ?? true, isStale());
+  const share = one.progress === null ? "" : ` ${Math.floor(one.progress * 100)} %`;
+  return `${word}${share} \u00b7 ${visible(one.run)}`;
+}
+
 export function App(): JSX.Element {
+  const name = title();
+  useEffect(() => {
+    document.title = name;
+  }, [name]);
   const side = (runs.value?.length ?? 0) > 1 && route.value.page !== "runs";
   return (
     <>

@@ -140,7 +140,6 @@ export function Verdict(): JSX.Element {
   const snapshots = useAsk<Snapshots>(name === null ? null : "snapshots", { run: name }, { every: 5000 });
   if (!one) return <section class="verdict loading" aria-busy="true" />;
   const told = judge(one, daemon.value?.running ?? true, isStale());
-  document.title = `${told.word}${one.progress !== null ? ` ${Math.floor(one.progress * 100)} %` : ""} \u00b7 ${visible(one.run)}`;
   return (
     <section class={`verdict ${told.colour}`} aria-label="Verdict">
       <h1>

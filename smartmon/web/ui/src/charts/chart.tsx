@@ -1,5 +1,5 @@
 /** One chart: asks for its part of the series, draws it, says the values under the cursor. */
-import { useComputed, useSignal, type ReadonlySignal } from "@preact/signals";
+import { useSignal, type ReadonlySignal, type Signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import uPlot from "uplot";
@@ -11,7 +11,7 @@ import { duration, exact, grouped, metricName, plural, value, visible, type Mayb
 import { paint } from "../theme";
 import type { ChartDef } from "./defs";
 import type { Marks } from "./marks";
-import { makePlot } from "./plot";
+import { DOTS_UP_TO, makePlot } from "./plot";
 import { tabulate, valueAt, type Table } from "./series";
 import { smoothColumn, smoothQuery } from "./smoothing";
 import "./charts.css";
@@ -149,55 +149,54 @@ function onKey(event: KeyboardEvent, plot: uPlot, table: Table, props: ChartProp
   action();
 }
 
-export function Chart(props: ChartProps): JSX.Element {
+/** The answer to draw: the last one stays on the canvas until the next is there, so that nothing flickers. */
+function useSeries(props: ChartProps, metrics: readonly string[]): { shown: SeriesAnswer | null; trouble: string } {
+  const { def, axis, runs, range } = props;
+  const query = { run: runs, metric: metrics, x: axis, ...asked(range), max_points: MAX_POINTS, ...smoothQuery(def.mean50 ?? false) };
+  const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { live: props.live ?? true });
+  const kept = useRef<{ answer: SeriesAnswer; key: string } | null>(null);
+  const key = `${runs.join("\n")} ${axis} ${metrics.join()}`;
+  if (answer) kept.current = { answer, key };
+  return { shown: kept.current?.key === key ? kept.current.answer : null, trouble };
+}
+
+function marksOf(props: ChartProps, table: Table | null): Marks {
+  return {
+    events: props.events ?? [],
+    incidents: props.incidents ?? [],
+    attempts: props.runs.length > 1 ? [] : (table?.attempts ?? []),
+    nonfinite: table?.nonfinite ?? [],
+    rules: props.def.rules ?? [],
+    focus: props.focus ?? null,
+    axis: props.axis,
+    shown: props.marked ?? true,
+  };
+}
+
+/** A plot in an element, made anew only when what cannot be changed in it changes; everything else is new data. */
+function usePlot(props: ChartProps, table: Table | null, pointed: Signal<number | null>) {
   const { def, axis, range, log = false, height = 220 } = props;
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
-  const latest = useRef(props);
-  latest.current = props;
-  const pointed = useSignal<number | null>(null);
-  const metrics = useMemo(() => [...new Set(def.lines.map((line) => line.metric))], [def]);
-  const query = { run: props.runs, metric: metrics, x: axis, ...asked(range), max_points: MAX_POINTS, ...smoothQuery(def.mean50 ?? false) };
-  const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { live: props.live ?? true, every: 1000 });
-  // The last answer stays on the canvas until the next one is there: no flicker while the slider moves.
-  const kept = useRef<{ answer: SeriesAnswer; key: string } | null>(null);
-  const key = `${props.runs.join("\n")} ${axis} ${metrics.join()}`;
-  if (answer) kept.current = { answer, key };
-  const shown = kept.current?.key === key ? kept.current.answer : null;
-  const smooth = smoothColumn.value;
-  const table = useMemo(() => (shown ? tabulate(shown, def, { log, smooth }) : null), [shown, def, log, smooth]);
-  const colours = useComputed(() => paint.value).value;
+  const drawn = useRef<Table | null>(null);
+  const latest = useRef({ props, table });
+  latest.current = { props, table };
+  const lines = table?.drawn.map((one) => [one.line.label, one.role, one.age, one.run, one.points > DOTS_UP_TO]);
+  const shape = lines ? JSON.stringify([def.id, axis, log, height, paint.value, lines]) : "";
 
-  const marks = (): Marks => {
-    const now = latest.current;
-    return {
-      events: now.events ?? [],
-      incidents: now.incidents ?? [],
-      attempts: now.runs.length > 1 ? [] : (current.current?.attempts ?? []),
-      nonfinite: current.current?.nonfinite ?? [],
-      rules: now.def.rules ?? [],
-      focus: now.focus ?? null,
-      axis: now.axis,
-      shown: now.marked ?? true,
-    };
-  };
-  const current = useRef<Table | null>(null);
-  current.current = table;
-
-  // What cannot be changed in a plot: then it is made anew. Everything else is only new data.
-  const shape = table === null ? "" : JSON.stringify([def.id, axis, log, colours, table.drawn.map((one) => [one.line.label, one.role, one.age, one.run, one.points > 60])]);
   useLayoutEffect(() => {
-    if (!host.current || !table) return;
     const element = host.current;
+    if (!element || !table) return;
     const made = makePlot(element, table, { def, axis, log, width: element.clientWidth || 300, height }, {
-      marks,
-      range: () => latest.current.range,
-      zoomed: (from, to) => latest.current.onRange?.({ from, to }),
-      reset: () => latest.current.onRange?.(null),
+      marks: () => marksOf(latest.current.props, latest.current.table),
+      range: () => latest.current.props.range,
+      zoomed: (from, to) => latest.current.props.onRange?.({ from, to }),
+      reset: () => latest.current.props.onRange?.(null),
       pointed: (index) => (pointed.value = index),
       sync: props.sync ?? null,
     });
     plot.current = made;
+    drawn.current = table;
     const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth || 300, height }));
     observer.observe(element);
     return () => {
@@ -205,24 +204,31 @@ export function Chart(props: ChartProps): JSX.Element {
       plot.current = null;
       made.destroy();
     };
-  }, [shape, height]);
+  }, [shape]);
 
-  const drawnTable = useRef<Table | null>(null);
   useLayoutEffect(() => {
-    if (plot.current && table && drawnTable.current !== table) plot.current.setData(table.data);
-    drawnTable.current = table;
+    if (plot.current && table && drawn.current !== table) plot.current.setData(table.data);
+    drawn.current = table;
     if (props.handle) props.handle.current = plot.current && table ? { plot: plot.current, table } : null;
   }, [table, shape]);
 
   useEffect(() => {
-    if (!plot.current || !table) return;
-    const xs = table.data[0];
-    const to = range ?? { from: xs[0] ?? 0, to: xs.at(-1) ?? 1 };
-    plot.current.setScale("x", { min: to.from, max: to.to });
+    const xs = table?.data[0];
+    if (xs?.length) plot.current?.setScale("x", { min: range?.from ?? xs[0]!, max: range?.to ?? xs.at(-1)! });
   }, [range?.from, range?.to]);
 
   useEffect(() => plot.current?.redraw(false), [props.events, props.incidents, props.marked, props.focus, def.rules]);
+  return { host, plot };
+}
 
+export function Chart(props: ChartProps): JSX.Element {
+  const { def, axis, log = false } = props;
+  const pointed = useSignal<number | null>(null);
+  const metrics = useMemo(() => [...new Set(def.lines.map((line) => line.metric))], [def]);
+  const { shown, trouble } = useSeries(props, metrics);
+  const smooth = smoothColumn.value;
+  const table = useMemo(() => (shown ? tabulate(shown, def, { log, smooth }) : null), [shown, def, log, smooth]);
+  const { host, plot } = usePlot(props, table, pointed);
   const empty = table !== null && table.data[0].length === 0;
   return (
     <div class="chart">

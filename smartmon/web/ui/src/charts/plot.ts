@@ -29,7 +29,7 @@ interface PlotOptions {
 }
 
 /** A line of fewer points than this shows each of them. */
-const DOTS_UP_TO = 60;
+export const DOTS_UP_TO = 60;
 
 const formatX: Record<Axis, (x: Maybe) => string> = { step: grouped, position: grouped, elapsed: duration, time: value };
 
@@ -103,6 +103,37 @@ function rangeY(log: boolean): uPlot.Range.Function {
   };
 }
 
+function cursor(hands: PlotHands): uPlot.Cursor {
+  return {
+    drag: { x: true, y: false, setScale: false, dist: 6 },
+    points: { show: false },
+    y: false,
+    ...(hands.sync ? { sync: { key: hands.sync, scales: ["x", null] as [string, null] } } : {}),
+    bind: {
+      dblclick: () => () => {
+        hands.reset();
+        return null;
+      },
+    },
+  };
+}
+
+function hooks(hands: PlotHands): uPlot.Hooks.Arrays {
+  return {
+    drawAxes: [(plot) => drawUnder(plot, hands.marks())],
+    draw: [(plot) => drawOver(plot, hands.marks())],
+    setCursor: [(plot) => hands.pointed(plot.cursor.idx ?? null)],
+    setSelect: [
+      (plot) => {
+        const { left, width } = plot.select;
+        if (width < 4) return;
+        hands.zoomed(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
+        plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+      },
+    ],
+  };
+}
+
 export function makePlot(host: HTMLElement, table: Table, options: PlotOptions, hands: PlotHands): uPlot {
   const { def, axis, log } = options;
   const right = table.drawn.some((one) => one.line.right);
@@ -115,7 +146,7 @@ export function makePlot(host: HTMLElement, table: Table, options: PlotOptions, 
     if (chosen) return [chosen.from, chosen.to];
     return low === high ? [low - 1, high + 1] : [low, high];
   };
-  const plot = new uPlot(
+  return new uPlot(
     {
       width: options.width,
       height: options.height,
@@ -129,34 +160,10 @@ export function makePlot(host: HTMLElement, table: Table, options: PlotOptions, 
       axes,
       series: [{}, ...table.drawn.map((one) => strokeOf(one, smoothed.has(one.line.metric)))],
       bands: bands(table.drawn),
-      cursor: {
-        drag: { x: true, y: false, setScale: false, dist: 6 },
-        points: { show: false },
-        y: false,
-        ...(hands.sync ? { sync: { key: hands.sync, scales: ["x", null] as [string, null] } } : {}),
-        bind: {
-          dblclick: () => () => {
-            hands.reset();
-            return null;
-          },
-        },
-      },
-      hooks: {
-        drawAxes: [(self) => drawUnder(self, hands.marks())],
-        draw: [(self) => drawOver(self, hands.marks())],
-        setCursor: [(self) => hands.pointed(self.cursor.idx ?? null)],
-        setSelect: [
-          (self) => {
-            const { left, width } = self.select;
-            if (width < 4) return;
-            hands.zoomed(self.posToVal(left, "x"), self.posToVal(left + width, "x"));
-            self.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-          },
-        ],
-      },
+      cursor: cursor(hands),
+      hooks: hooks(hands),
     },
     table.data,
     host,
   );
-  return plot;
 }

@@ -60,20 +60,24 @@ function zoomWords(): string {
   return `${grouped(now.from)} to ${grouped(now.to)}`;
 }
 
-export function Toolbar(): JSX.Element {
+function AxisChoice(): JSX.Element {
   return (
-    <div class="toolbar" role="toolbar" aria-label="Charts" id="charts">
-      <h2>Charts</h2>
-      <label>
-        Over
-        <select class="field" value={axis.value} onChange={(event) => chooseAxis(event.currentTarget.value as Axis)}>
-          {AXES.map((one) => (
-            <option key={one} value={one}>
-              {AXIS_WORDS[one]}
-            </option>
-          ))}
-        </select>
-      </label>
+    <label>
+      Over
+      <select class="field" value={axis.value} onChange={(event) => chooseAxis(event.currentTarget.value as Axis)}>
+        {AXES.map((one) => (
+          <option key={one} value={one}>
+            {AXIS_WORDS[one]}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function SmoothChoice(): JSX.Element {
+  return (
+    <>
       <label>
         Smooth
         <select class="field" value={smoothing.value} onChange={(event) => (kind.value = event.currentTarget.value)}>
@@ -96,27 +100,40 @@ export function Toolbar(): JSX.Element {
           <span class="num">{words.value}</span>
         </label>
       )}
-      <span class="group" role="group" aria-label="Part that is shown">
-        <button type="button" class="button" onClick={() => panBy(-0.5)} aria-label="Earlier" title="Earlier">
-          &larr;
-        </button>
-        <button type="button" class="button" onClick={() => zoomBy(2)} aria-label="Show more" title="Show more">
-          &minus;
-        </button>
-        <button type="button" class="button" onClick={() => zoomBy(0.5)} aria-label="Show less, closer" title="Closer">
-          +
-        </button>
-        <button type="button" class="button" onClick={() => panBy(0.5)} aria-label="Later" title="Later">
-          &rarr;
-        </button>
-        <button type="button" class="button" onClick={lastPart}>
-          Last 500
-        </button>
-        <button type="button" class="button" disabled={zoom.value === null} onClick={() => (zoom.value = null)}>
-          All
-        </button>
-        <span>{zoomWords()}</span>
-      </span>
+    </>
+  );
+}
+
+function ZoomButtons(): JSX.Element {
+  const button = (sign: string, label: string, act: () => void) => (
+    <button type="button" class="button" onClick={act} aria-label={label} title={label}>
+      {sign}
+    </button>
+  );
+  return (
+    <span class="group" role="group" aria-label="Part that is shown">
+      {button("\u2190", "Earlier", () => panBy(-0.5))}
+      {button("\u2212", "Show more", () => zoomBy(2))}
+      {button("+", "Closer", () => zoomBy(0.5))}
+      {button("\u2192", "Later", () => panBy(0.5))}
+      <button type="button" class="button" onClick={lastPart}>
+        Last 500
+      </button>
+      <button type="button" class="button" disabled={zoom.value === null} onClick={() => (zoom.value = null)}>
+        All
+      </button>
+      <span>{zoomWords()}</span>
+    </span>
+  );
+}
+
+export function Toolbar(): JSX.Element {
+  return (
+    <div class="toolbar" role="toolbar" aria-label="Charts" id="charts">
+      <h2>Charts</h2>
+      <AxisChoice />
+      <SmoothChoice />
+      <ZoomButtons />
       <span class="group end">
         <button type="button" class="button" aria-pressed={marked.value} onClick={() => (marked.value = !marked.value)}>
           <Icon name="flag" />

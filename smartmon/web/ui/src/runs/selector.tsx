@@ -20,6 +20,11 @@ export function RunSelector(): JSX.Element | null {
     };
     const moved = () => (open.value = false);
     const key = (event: KeyboardEvent) => {
+      const typing = event.target instanceof HTMLElement && event.target.matches("input, select, textarea");
+      if (event.key === "/" && !typing) {
+        event.preventDefault();
+        open.value = true;
+      }
       if (event.key === "Escape" && open.peek()) {
         open.value = false;
         button.current?.focus();
@@ -45,7 +50,7 @@ export function RunSelector(): JSX.Element | null {
         ref={button}
         aria-expanded={open.value}
         aria-haspopup="true"
-        title={following.value ? "The current run; it changes by itself" : "This run"}
+        title={following.value ? "The current run; it changes by itself. Another: /" : "Choose a run: /"}
         onClick={() => (open.value = !open.value)}
       >
         <span class={look.colour}>
