@@ -42,11 +42,14 @@ class Feed:
         self._look = Look(site)
         self._viewers: set[Viewer] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._looked = asyncio.Event()
+        """Set once there was a look: what happens from then on reaches every viewer."""
         self._closed = False
 
     def close(self) -> None:
         """End every stream."""
         self._closed = True
+        self._looked.set()
         for viewer in self._viewers:
             _end(viewer)
 
@@ -63,6 +66,8 @@ class Feed:
     async def stream(self, viewer: Viewer, after: int | None, run: str | None) -> AsyncIterator[bytes]:
         """Tell a viewer what it missed after an event, and then what happens, as text/event-stream."""
         try:
+            # Only then: else what happens between this and the first look would be told by neither.
+            await self._looked.wait()
             first = await asyncio.to_thread(self._first, after)
             told = first.last_event_id
             yield b"retry: %d\n\n" % RETRY_MS + _message(_of(first, run))
@@ -93,12 +98,17 @@ class Feed:
             while self._viewers and not self._closed:
                 begun = time.monotonic()
                 update = await asyncio.to_thread(self._look.now)
+                self._looked.set()
                 if update is not None:
                     for viewer in list(self._viewers):
                         self._tell(viewer, update)
                 await asyncio.sleep(max(0.05, EVERY - (time.monotonic() - begun)))
         finally:
+            # Nobody is left to tell, or looking failed: browsers come back, and it begins anew.
+            self._looked.clear()
             self._look.close()
+            for viewer in self._viewers:
+                _end(viewer)
 
     def _tell(self, viewer: Viewer, update: Update) -> None:
         try:

@@ -64,11 +64,13 @@ class Look:
     def _open(self) -> Store | None:
         if self._store is not None and self._store.lost:
             self.close()
-            self._marks, self._event_id = None, 0
+            # All that is in the next one is news.
+            self._marks, self._event_id = {}, 0
         if self._store is None:
             try:
                 self._store = self._site.readers.open()
             except NoStoreError:
+                self._marks, self._event_id = {}, 0
                 return None
         return self._store
 
