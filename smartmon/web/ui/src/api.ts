@@ -28,16 +28,52 @@ export function address(endpoint: string, query: Query = {}): string {
   return `./api/${endpoint}${text ? `?${text}` : ""}`;
 }
 
+interface Flight {
+  answer: Promise<unknown>;
+  stop: AbortController;
+  /** How many wait for it: when nobody does any more, it is called off. */
+  waiting: number;
+}
+
+/** Questions on their way, by address: several panels that ask the same at once get one answer. */
+const flights = new Map<string, Flight>();
+
+/** What the top of the page waits for; a browser has six connections to a server, and the stream holds one. */
+const URGENT = new Set(["runs", "stats", "series"]);
+
 /** Asks an endpoint. ApiError holds the server's own sentence, else what we make of it. */
-export async function get<T>(endpoint: string, query: Query = {}, stop?: AbortSignal): Promise<T> {
+export function get<T>(endpoint: string, query: Query = {}, stop?: AbortSignal): Promise<T> {
+  const url = address(endpoint, query);
+  let flight = flights.get(url);
+  if (!flight) {
+    const controller = new AbortController();
+    const answer = ask(url, URGENT.has(endpoint) ? "high" : "low", controller.signal);
+    flight = { answer, stop: controller, waiting: 0 };
+    flights.set(url, flight);
+    const landed = () => flights.delete(url);
+    answer.then(landed, landed);
+  }
+  const mine = flight;
+  mine.waiting += 1;
+  stop?.addEventListener("abort", () => {
+    mine.waiting -= 1;
+    if (mine.waiting > 0) return;
+    // Whoever asks the same from now on asks anew.
+    if (flights.get(url) === mine) flights.delete(url);
+    mine.stop.abort();
+  });
+  return mine.answer as Promise<T>;
+}
+
+async function ask(url: string, priority: RequestPriority, stop: AbortSignal): Promise<unknown> {
   let answer: Response;
   try {
-    answer = await fetch(address(endpoint, query), { headers: { accept: "application/json" }, signal: stop ?? null });
+    answer = await fetch(url, { headers: { accept: "application/json" }, signal: stop, priority });
   } catch (error) {
     if ((error as Error).name === "AbortError") throw error;
     throw new ApiError("The server does not answer.", 0);
   }
-  if (answer.ok) return (await answer.json()) as T;
+  if (answer.ok) return answer.json();
   throw new ApiError(await problem(answer), answer.status);
 }
 

@@ -62,11 +62,11 @@ function Page(): JSX.Element {
   const name = run.value;
   const other = pages.find((entry) => (entry.ofRun ? page === "run" && entry.name === view : entry.name === page));
   if (other && (!other.ofRun || name !== null)) return <other.component key={`${name} ${id}`} run={name ?? ""} id={id} />;
-  if (runs.value === null) {
+  if (runs.value === null && stats.value?.run !== name) {
     return trouble.value ? <Nothing title="No answer">{trouble.value}</Nothing> : <div class="empty">Asking&hellip;</div>;
   }
-  if (runs.value.length === 0) return <NoRuns />;
-  if (name === null || !runs.value.some((card) => card.run === name)) return <NoSuchRun name={name ?? ""} />;
+  if (runs.value?.length === 0) return <NoRuns />;
+  if (name === null || runs.value?.every((card) => card.run !== name)) return <NoSuchRun name={name ?? ""} />;
   if ((page !== "" && page !== "run") || (page === "run" && view)) return <NoSuchPage />;
   return <RunPage key={name} name={name} />;
 }

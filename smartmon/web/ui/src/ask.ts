@@ -43,6 +43,7 @@ export function useAsk<T>(endpoint: string | null, params: Query, { live = true,
       busy = true;
       try {
         const answer = await get<T>(endpoint, params, stop.signal);
+        if (stop.signal.aborted) return;
         setState({ answer, trouble: "", question });
       } catch (error) {
         if (stop.signal.aborted) return;

@@ -136,7 +136,7 @@ export function Verdict(): JSX.Element {
   const one = stats.value;
   const name = one?.run ?? null;
   void incidentNews.value;
-  const incidents = useAsk<Incidents>(name === null ? null : "incidents", { run: name, limit: 20 }, { every: 5000 });
+  const incidents = useAsk<Incidents>(name === null ? null : "incidents", { run: name, limit: 200 }, { every: 5000 });
   const snapshots = useAsk<Snapshots>(name === null ? null : "snapshots", { run: name }, { every: 5000 });
   if (!one) return <section class="verdict loading" aria-busy="true" />;
   const told = judge(one, daemon.value?.running ?? true, isStale());
