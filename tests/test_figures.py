@@ -20,7 +20,7 @@ from smartmon.errors import SmartmonError, UsageError
 from smartmon.figures import child, portraits
 from smartmon.figures.album import CATCH_UP, METRICS, SAMPLES, Album
 from smartmon.figures.album import name as picture_name
-from smartmon.records import Snapshot, SnapshotState
+from smartmon.records import Change, IncidentChange, Severity, Snapshot, SnapshotState
 from smartmon.sources.history import series_of
 from smartmon.store import RunRow, Store
 
@@ -214,6 +214,30 @@ def test_anomalies_and_snapshots_are_marked_on_every_chart(store: Store) -> None
     assert told.snapshots == (20,)
     written = letters(figures.svg(told))
     assert all(words in written for words in ("critical anomaly", "warning", "noticed", "snapshot"))
+
+
+def test_anomalies_of_a_detector_from_elsewhere_are_marked_too(store: Store) -> None:
+    run = fill(store, steady(60))
+    store.add_event(at=1.0, kind="odd_gradient", message="m", run_id=run.id, step=20, severity="warning")
+    assert figures.portrait(store, run).marks == ()
+    change = IncidentChange(
+        "k",
+        "odd_gradient",
+        "odd",
+        Change.OPENED,
+        Severity.WARNING,
+        1.0,
+        20,
+        20,
+        20,
+        anomalies=1,
+        reason="r",
+        message="m",
+    )
+    store.save_incident(run.id, change)
+    told = figures.portrait(store, run)
+    assert [mark.kind for mark in told.marks] == ["odd_gradient"]
+    assert (told.incidents, told.open_incidents) == (1, 1)
 
 
 def test_a_picture_of_the_past_knows_nothing_later(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -31,6 +31,7 @@ _LONG = 100_000
 RECENT = 500
 """Steps of the closer look at the end."""
 _MARKS = 400
+_INCIDENTS = 2000
 _SAMPLES = 5
 _SPEEDS = ("tokens_per_sec", "samples_per_sec", "steps_per_sec")
 _METRICS = ("loss", "eval_loss", "accuracy", "eval_accuracy", "learning_rate", "grad_norm", "gpu_memory_mb")
@@ -139,9 +140,10 @@ def portrait(store: Store, run: RunRow, *, upto: int | None = None, points: int 
             metric: _curve(store, run.id, metric, upto, points, start=start)
             for metric in ("loss", "accuracy", "eval_accuracy")
         }
-        marks = _marks(store, run.id, upto)
         kept = [one.step for one in store.snapshots(run=run.name, limit=_MARKS) if _within(one.step, upto)]
-        incidents = store.incidents(run_id=run.id, limit=10_000)
+        incidents = store.incidents(run_id=run.id, limit=_INCIDENTS)
+        # Detectors of other packages have kinds of their own.
+        marks = _marks(store, run.id, {*_DETECTED, *(one.kind for one in incidents)}, upto)
         later = [one.step for one in store.attempts(run.id) if one.attempt > 1 and _within(one.step, upto)]
     of_now = upto is None or run.step is None or run.step <= upto
     best, best_step = _best(run, curves, of_now=of_now)
@@ -237,8 +239,8 @@ def _pace(loss: Curve) -> Curve:
     return Curve("steps_per_sec", tuple(made), count=len(made))
 
 
-def _marks(store: Store, run_id: int, upto: int | None) -> tuple[Mark, ...]:
-    rows = store.events(run_id=run_id, kinds=_DETECTED, limit=_MARKS)
+def _marks(store: Store, run_id: int, kinds: Iterable[str], upto: int | None) -> tuple[Mark, ...]:
+    rows = store.events(run_id=run_id, kinds=sorted(kinds), limit=_MARKS)
     return tuple(
         Mark(row.step, row.kind, row.severity.value) for row in rows if row.step is not None and _within(row.step, upto)
     )
