@@ -109,6 +109,7 @@ function Done({ one }: { one: Stats }): JSX.Element {
   if (one.eta_seconds === null) return <>{one.total_steps ? "Not known while it does not move" : "Not known: no total of steps is told"}</>;
   const left = Math.max(0, one.eta_seconds - Math.max(0, now.value - answeredAt.value));
   if (left < 1) return <>{isStale() ? "Overdue: its last step is written, its end is not" : "Any moment now"}</>;
+  if (isStale()) return <>Not known while it is quiet; {duration(one.eta_seconds)} at its last speed</>;
   return (
     <>
       In {duration(left)}
