@@ -45,7 +45,7 @@ demo: $(VENV)/.stamp-train
 
 # One thread of arithmetic for each of the processes: more of them only wait for each other where cores are few.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check .

@@ -120,7 +120,8 @@ class StatusWriter:
 
     def update(self, status: str | None = None, **fields: Any) -> None:
         """Change the status alone: its word (training, evaluating, paused, stopped, completed, ...) and any fields."""
-        urgent = status is not None and status != self._word
+        # Rows must not fall behind a checkpoint that is on the disk: a killed training goes on from there.
+        urgent = (status is not None and status != self._word) or "last_checkpoint" in fields
         if status is not None:
             self._word = status
         self._put("status", status, {key: hold(value) for key, value in fields.items()}, must=True)
