@@ -96,7 +96,12 @@ export async function loadStats(): Promise<void> {
   const mine = ++asked;
   try {
     const answer: Stats = await get("stats", { run: name });
-    if (mine !== asked || (name ?? answer.run) !== (run.peek() ?? answer.run)) return;
+    if (mine !== asked) return;
+    if (answer.run !== (run.peek() ?? answer.run)) {
+      // Another run became the current one while nobody had been named.
+      if (name === null) void loadStats();
+      return;
+    }
     batch(() => {
       stats.value = answer;
       if (name === null) currentRun.value = answer.run;
@@ -121,9 +126,9 @@ export function startStore(): void {
   let before: string | null | undefined;
   effect(() => {
     const name = run.value;
-    // The first answer for "the current run" also says which that is: nothing new to ask.
-    const told = before === null && name !== null && stats.peek()?.run === name;
-    if (name === before || told) {
+    // Its numbers were asked for as "the current run's" before its name was known.
+    const asking = before === null && name !== null && name === currentRun.peek();
+    if (name === before || asking) {
       before = name;
       return;
     }
