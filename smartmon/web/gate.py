@@ -137,7 +137,7 @@ def _too_much(asked: _Asked) -> tuple[int, str] | None:
     if len(asked.headers) > MOST_HEADERS or asked.header_bytes > MOST_HEADER_BYTES:
         return 431, f"a request may have at most {MOST_HEADERS} headers and {MOST_HEADER_BYTES} bytes of them"
     if asked.url_bytes > MOST_URL_BYTES:
-        return 414, f"an address may be at most {MOST_URL_BYTES} bytes long"
+        return 400, f"an address may be at most {MOST_URL_BYTES} bytes long"
     return None if asked.path.startswith("/") else (400, "an address must begin with a slash")
 
 
