@@ -29,6 +29,7 @@ export function ComparePage(): JSX.Element {
   }
   return (
     <>
+      <h1 class="visually-hidden">Runs side by side</h1>
       <Panel title="Compare" aside={`${chosen.length} of at most ${RUNS_MOST} runs`}>
         <Choice chosen={chosen} />
       </Panel>

@@ -10,6 +10,7 @@ import { Icon } from "../icons";
 import { Empty, Panel } from "../panel";
 import { link, runLink } from "../router";
 import { live } from "../store";
+import { inert } from "../text/inert";
 import { Shown } from "../text/shown";
 import { Lines } from "./lines";
 import "./log.css";
@@ -64,6 +65,7 @@ export function LogPage({ run }: { run: string }): JSX.Element {
       class="log-page"
       aside={
         <>
+          <h1 class="visually-hidden">The log of {inert(run)}</h1>
           <a href={runLink(run)}>
             <Shown text={run} limit={80} />
           </a>
