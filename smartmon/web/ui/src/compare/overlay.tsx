@@ -72,7 +72,7 @@ function options(curves: readonly Curve[], axis: OverlayProps["axis"], width: nu
     legend: { markers: { width: 0, fill: (_, place) => (place > 0 ? colour(lineToken(place - 1)) : "transparent") } },
     cursor: { drag: { x: true, y: false }, points: { size: 6 } },
     axes: [
-      { ...lines, values: (_, splits) => splits.map((x) => shownX(x)), space: 80 },
+      { ...lines, values: (_, splits) => splits.map((x) => shownX(x)), space: 80, size: 30 },
       { ...lines, values: (_, splits) => splits.map((y) => value(y, 3)), size: 62 },
     ],
     series: [
