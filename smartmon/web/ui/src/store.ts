@@ -92,19 +92,13 @@ let asked = 0;
 
 export async function loadStats(): Promise<void> {
   const name = run.peek();
-  if (name === null && runs.peek() !== null) return;
+  if (name === null) return;
   const mine = ++asked;
   try {
     const answer: Stats = await get("stats", { run: name });
-    if (mine !== asked) return;
-    if (answer.run !== (run.peek() ?? answer.run)) {
-      // Another run became the current one while nobody had been named.
-      if (name === null) void loadStats();
-      return;
-    }
+    if (mine !== asked || name !== run.peek()) return;
     batch(() => {
       stats.value = answer;
-      if (name === null) currentRun.value = answer.run;
       daemon.value = answer.daemon;
       answeredAt.value = Date.now() / 1000;
       now.value = answeredAt.peek();
@@ -123,15 +117,10 @@ export const dataAge = computed(() => {
 
 export function startStore(): void {
   setInterval(() => (now.value = Date.now() / 1000), 1000);
-  let before: string | null | undefined;
+  let before: string | null = null;
   effect(() => {
     const name = run.value;
-    // Its numbers were asked for as "the current run's" before its name was known.
-    const asking = before === null && name !== null && name === currentRun.peek();
-    if (name === before || asking) {
-      before = name;
-      return;
-    }
+    if (name === before) return;
     before = name;
     batch(() => {
       stats.value = null;
