@@ -265,7 +265,8 @@ def test_the_timeline_shows_only_what_is_asked_for(visit: Open, dashboard: Serve
     page.wait_for_selector('.event[data-kind="incident_opened"]')
     page.click(".timeline-filter >> text=Anomalies")
     page.wait_for_selector('.event[data-kind="incident_opened"]', state="detached")
-    assert page.locator('.event[data-kind="loss_spike"]').count() == 1
+    page.wait_for_selector('.event[data-kind="loss_spike"]')
+    assert page.locator(".event").count() == 1
 
 
 def test_a_line_of_the_timeline_moves_the_charts_there(visit: Open, dashboard: Served) -> None:
