@@ -64,7 +64,12 @@ function joined(curves: readonly Curve[]): uPlot.AlignedData {
 
 function options(curves: readonly Curve[], axis: OverlayProps["axis"], width: number): uPlot.Options {
   const shownX = axis === "elapsed" ? duration : grouped;
-  const lines = { stroke: colour("muted"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: FONT };
+  const lines = {
+    stroke: colour("muted"),
+    grid: { stroke: colour("grid"), width: 1 },
+    ticks: { show: false },
+    font: FONT,
+  };
   return {
     width,
     height: HEIGHT,

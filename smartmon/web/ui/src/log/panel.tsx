@@ -28,7 +28,11 @@ export function Log({ run }: { run: string }): JSX.Element {
 }
 
 function Tail({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<LogAnswer>("log", { run, limit: LAST }, { every: 2_000, poll: live.value ? 3_000 : 0 });
+  const { answer, trouble } = useAsk<LogAnswer>(
+    "log",
+    { run, limit: LAST },
+    { every: 2_000, poll: live.value ? 3_000 : 0 },
+  );
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
   if (answer.lines.length === 0) return <NoLog answer={answer} />;
   return <Lines lines={answer.lines} />;
