@@ -114,8 +114,7 @@ function Disk({ host }: { host: Gpu }): JSX.Element | null {
         alarm={soon || free / total < 0.05}
       />
       <p class={soon ? "orange small" : "muted small"}>
-        {soon && <Icon name="warning" />} {filling},{" "}
-        <Shown text={host.disk} limit={120} />
+        {soon && <Icon name="warning" />} {filling}, <Shown text={host.disk} limit={120} />
       </p>
     </>
   );
