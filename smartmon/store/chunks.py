@@ -17,8 +17,8 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate, islice
-from operator import sub
+from itertools import accumulate, islice, repeat
+from operator import sub, truediv
 
 CHUNK = 4096
 BLOCK = 64
@@ -132,6 +132,8 @@ def count_nonfinite(values: Sequence[float]) -> int:
 
 def merge(older: Points, newer: Points) -> Points:
     """Both in step order; where both have a step, the newer one's observation stands."""
+    if not newer:
+        return older
     rows = dict(zip(older.steps, zip(older.ats, older.values)))
     rows.update(zip(newer.steps, zip(newer.ats, newer.values)))
     return Points.of((step, *rows[step]) for step in sorted(rows))
@@ -152,7 +154,7 @@ def decode(body: bytes) -> Points:
         raise ValueError(f"chunk of version {version}")
     raw = zlib.decompress(body[_HEADER.size :])
     steps = _sums(_ints_of(raw[: 8 * count]))
-    ats = _floats(time / 1000 for time in _sums(_ints_of(raw[8 * count : 16 * count])))
+    ats = _floats(map(truediv, _sums(_ints_of(raw[8 * count : 16 * count])), repeat(1000)))
     return Points(steps, ats, _unpack_values(code, decimals, raw[16 * count :]))
 
 
@@ -239,7 +241,7 @@ def _as_decimals(values: array[float], scale: int) -> array[int] | None:
 
 def _unpack_values(code: int, decimals: int, raw: bytes) -> array[float]:
     if code == _DECIMAL:
-        return _floats(number / 10**decimals for number in _ints_of(raw))
+        return _floats(map(truediv, _ints_of(raw), repeat(10**decimals)))
     if code == _FLOAT:
         narrow = array("f", _joined(raw, 4))
         return _floats(_native(narrow))

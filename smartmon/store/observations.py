@@ -101,9 +101,9 @@ class ObservationTables(Database):
                 before = block.steps[0] - 1
                 block.extend(points)
                 points = block
+            points = points.cut(max(0, len(points) - (n - len(found))), len(points))
             rows = zip(points.steps, points.ats, points.values)
-            samples = [Sample(attempt, step, at, value) for step, at, value in rows]
-            found = samples[-(n - len(found)) :] + found
+            found = [Sample(attempt, step, at, value) for step, at, value in rows] + found
             if len(found) >= n:
                 break
         return found

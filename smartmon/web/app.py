@@ -20,6 +20,7 @@ import smartmon
 from smartmon.errors import SmartmonError, StoreError, UsageError
 from smartmon.web import routes, routes_run
 from smartmon.web.answers import problem
+from smartmon.web.draw import DrawError
 from smartmon.web.feed import Feed, FullError
 from smartmon.web.gate import Gate
 from smartmon.web.hosts import Hosts
@@ -73,7 +74,7 @@ def _errors(app: FastAPI, site: Site) -> None:
             return problem(404, f"no run has been seen yet; start a daemon with: {site.command}")
         if isinstance(error, UsageError):
             return problem(404 if isinstance(error, AbsentError) else 400, str(error))
-        if isinstance(error, FullError):
+        if isinstance(error, FullError | DrawError):
             return problem(503, str(error), **{"retry-after": "10"})
         if isinstance(error, StoreError):
             return problem(503, str(error), **{"retry-after": "5"})

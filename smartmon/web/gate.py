@@ -101,9 +101,8 @@ class Gate:
         if self._key is not None and not any(self._key.fits(value) for value in given):
             return None
         rest = urlencode([(name, value) for name, value in pairs if name != "token"])
-        # Another slash in front would name another machine.
-        path = "/" + asked.raw_path.lstrip("/\\")
-        return path + (f"?{rest}" if rest else ""), self._key.cookie if self._key is not None else ""
+        # Relative: below a proxy's path it stays there, and no address that was sent leads to another machine.
+        return f"./?{rest}" if rest else "./", self._key.cookie if self._key is not None else ""
 
 
 class _Asked:
@@ -113,7 +112,6 @@ class _Asked:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         raw: bytes = scope.get("raw_path") or b""
-        self.raw_path = raw.decode("latin-1")
         self.query: bytes = scope["query_string"]
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.url_bytes = len(raw) + len(self.query)
@@ -137,7 +135,7 @@ def _too_much(asked: _Asked) -> tuple[int, str] | None:
     if len(asked.headers) > MOST_HEADERS or asked.header_bytes > MOST_HEADER_BYTES:
         return 431, f"a request may have at most {MOST_HEADERS} headers and {MOST_HEADER_BYTES} bytes of them"
     if asked.url_bytes > MOST_URL_BYTES:
-        return 414, f"an address may be at most {MOST_URL_BYTES} bytes long"
+        return 400, f"an address may be at most {MOST_URL_BYTES} bytes long"
     return None if asked.path.startswith("/") else (400, "an address must begin with a slash")
 
 

@@ -9,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 import smartmon
 from smartmon.errors import StoreError
+from smartmon.records import RunState, Severity
 from smartmon.web import prometheus
 from smartmon.web.answers import reply, tagged
 from smartmon.web.feed import Feed, cursor
@@ -22,7 +23,6 @@ from smartmon.web.views import cards, kept, timeline
 _MOST_ID = 2**63 - 1
 
 EventId = Annotated[int | None, Query(ge=0, le=_MOST_ID)]
-Words = Annotated[str | None, Query(max_length=40)]
 
 
 def router(site: Site, feed: Feed) -> APIRouter:
@@ -42,9 +42,7 @@ def _runs(routes: APIRouter, site: Site) -> None:
         request: Request,
         run: AnyRun = None,
         search: Annotated[str, Query(max_length=200, description="Words in name, base dir or model name.")] = "",
-        state: Annotated[
-            list[Annotated[str, Query(max_length=40)]] | None, Query(max_length=10, description="Only in these states.")
-        ] = None,
+        state: Annotated[list[RunState] | None, Query(max_length=10, description="Only in these states.")] = None,
         limit: Limit = 200,
     ) -> Response:
         try:
@@ -66,7 +64,7 @@ def _timeline(routes: APIRouter, site: Site) -> None:
             list[Annotated[str, Query(max_length=100)]] | None,
             Query(max_length=60, description="Only of these kinds; repeatable."),
         ] = None,
-        severity: Annotated[Words, Query(description="At least this grave: info, warning or critical.")] = None,
+        severity: Annotated[Severity | None, Query(description="At least this grave.")] = None,
         before: Annotated[EventId, Query(description="What came before this event.")] = None,
         after: Annotated[EventId, Query(description="What was added after this event.")] = None,
         limit: Limit = 50,

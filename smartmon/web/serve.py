@@ -100,7 +100,9 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens. ServeError says why that cannot be."""
     where = f"{clean(bracketed(host))}:{port}"
     try:
-        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # `localhost` is 127.0.0.1 to most who write it.
+        family, kind, number, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         listener = socket.socket(family, kind, number)
     except OSError as error:
         raise ServeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from itertools import pairwise
@@ -40,7 +41,7 @@ def test_the_runs_are_told_with_their_states(api: httpx.Client) -> None:
 def test_runs_are_found_by_words_and_states(api: httpx.Client) -> None:
     assert [one["run"] for one in told(api, "/api/runs", search="QLORA")["runs"]] == [RUN]
     assert [one["run"] for one in told(api, "/api/runs", state="failed")["runs"]] == [EVIL]
-    assert api.get("/api/runs", params={"state": "nonsense"}).status_code == 400
+    assert api.get("/api/runs", params={"state": "nonsense"}).status_code == 422
 
 
 def test_the_cards_tell_what_is_known(api: httpx.Client) -> None:
@@ -206,6 +207,12 @@ def test_runs_are_compared_without_their_secrets(api: httpx.Client) -> None:
     assert answer["metrics"] == ["loss"]
 
 
+def test_pictures_are_drawn_beside_the_server(api: httpx.Client) -> None:
+    pytest.importorskip("matplotlib", reason="pip install 'smartmon[plots]'")
+    (one,) = told(api, "/api/plots", name="loss")["plots"]
+    assert base64.b64decode(one["png"]).startswith(b"\x89PNG")
+
+
 def test_an_unknown_run_is_told_with_what_there_is(api: httpx.Client) -> None:
     answer = api.get("/api/stats", params={"run": "qlora-8b"})
     assert answer.status_code == 404
@@ -248,7 +255,8 @@ def test_every_endpoint_is_described(api: httpx.Client) -> None:
     paths = document["paths"]
     names = "runs stats series plots checkpoints snapshots events incidents gpu samples experts log compare stream"
     assert {f"/api/{name}" for name in names.split()} | {"/health", "/metrics"} <= paths.keys()
-    fields = [field for one in document["components"]["schemas"].values() for field in one["properties"].values()]
+    shapes = document["components"]["schemas"].values()
+    fields = [field for shape in shapes for field in shape.get("properties", {}).values()]
     assert all(field.get("description") for field in fields)
     words = api.get("/api").text
     assert all(f"GET {path}" in words for path in paths)

@@ -110,7 +110,7 @@ def test_the_token_opens_as_a_header_and_as_a_cookie(guarded: Served) -> None:
     assert status(get(guarded, "/api/runs", f"Authorization: Bearer {guarded.secret}")) == 200
     login = get(guarded, f"/?token={guarded.secret}&run=a%2Fb")
     assert status(login) == 303
-    assert b"\r\nlocation: /?run=a%2Fb\r\n" in login
+    assert b"\r\nlocation: ./?run=a%2Fb\r\n" in login
     cookie = next(line for line in login.decode().split("\r\n") if line.startswith("set-cookie: "))
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
@@ -120,7 +120,7 @@ def test_the_token_opens_as_a_header_and_as_a_cookie(guarded: Served) -> None:
 @pytest.mark.parametrize("route", ["//evil.example/", "/\\evil.example", "//evil.example//"])
 def test_a_login_leads_nowhere_else(guarded: Served, route: str) -> None:
     answer = get(guarded, f"{route}?token={guarded.secret}")
-    assert b"location: /evil.example" in answer
+    assert b"location: ./\r\n" in answer
 
 
 def test_a_wrong_token_in_the_address_opens_nothing(guarded: Served) -> None:
@@ -176,7 +176,7 @@ def test_too_much_is_refused_at_once(dashboard: Served) -> None:
         400,
         431,
     )
-    assert status(get(dashboard, f"/api/stats?run={'y' * 12_000}")) == 414
+    assert status(get(dashboard, f"/api/stats?run={'y' * 12_000}")) == 400
     assert status(get(dashboard, f"/api/stats?run={'y' * 2_000}")) == 422
     head = b"POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
     assert status(ask(dashboard, head + b"x" * 1_000_000)) in (403, 405)

@@ -38,14 +38,11 @@ def runs(
     store: Store,
     *,
     search: str = "",
-    states: tuple[str, ...] = (),
+    states: tuple[RunState, ...] = (),
     limit: int = 200,
     only: str | None = None,
 ) -> Runs:
     """Return the runs that match, the one that moved last first."""
-    unknown = [state for state in states if state not in tuple(RunState)]
-    if unknown:
-        raise UsageError(f"{unknown[0]} is no state of a run; there are: {', '.join(RunState)}")
     now = site.clock()
     with store.transaction():
         current = current_run(store)

@@ -16,7 +16,6 @@ from smartmon.web.views.kept import snapshot
 from smartmon.web.views.stats import EXPERTS
 from smartmon.web.views.timeline import numbers
 
-MOST_RUNS = 8
 _CONFIGS = (
     "training_config.json",
     "current_model/training_config.json",

@@ -6,15 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from smartmon.errors import UsageError
 from smartmon.store import Nonfinite, Point, RunRow, Series, Store
 from smartmon.store.smoothing import ema, mean
-from smartmon.text import clean
 from smartmon.web.models import Attempt, Axis, SeriesAnswer, SeriesOne, Stretch
 from smartmon.web.site import Site
 
-MOST_SERIES = 64
-"""Metrics times runs of one question."""
 _STEPS = 2.0**62
 
 
@@ -32,11 +28,7 @@ class Ask:
 
 
 def series(store: Store, rows: Sequence[RunRow], metrics: Sequence[str], ask: Ask) -> SeriesAnswer:
-    """Return some metrics of some runs. UsageError where the question asks for too much or makes no sense."""
-    if len(rows) * len(metrics) > MOST_SERIES:
-        raise UsageError(f"{len(rows) * len(metrics)} series are too many for one answer; at most {MOST_SERIES}")
-    if ask.start is not None and ask.end is not None and ask.start > ask.end:
-        raise UsageError(f"from ({ask.start:g}) lies after to ({ask.end:g})")
+    """Return some metrics of some runs."""
     with store.transaction():
         lying = {row.id: attempts(store, row) for row in rows}
         return SeriesAnswer.model_construct(
@@ -177,11 +169,3 @@ def _windows(
 
 def _step(rounded: Callable[[float], int], x: float) -> int:
     return rounded(max(-_STEPS, min(_STEPS, x)))
-
-
-def check_metrics(names: Sequence[str]) -> list[str]:
-    """Return the metrics asked for, each once. UsageError for a name that no metric can have."""
-    for name in names:
-        if not name or len(name) > 500:
-            raise UsageError(f"{clean(name[:40]) or 'an empty name'} is no metric")
-    return list(dict.fromkeys(names))

@@ -10,7 +10,7 @@ from smartmon.store import RunRow, Store
 from smartmon.web.models import Best, GradNorm, Number, Pace, Perplexity, Stats, Warmup
 from smartmon.web.site import Site
 from smartmon.web.views.cards import COLORS, briefs, daemon, finite
-from smartmon.web.views.curves import began, identity
+from smartmon.web.views.curves import attempts, began, identity
 
 EXPERTS = "expert_usage/"
 _CARDS = ("loss", "aux_loss", "eval_loss", "accuracy", "eval_accuracy", "learning_rate")
@@ -45,7 +45,7 @@ def stats(site: Site, store: Store, row: RunRow) -> Stats:
         **{name: finite(latest.get(name)) for name in _CARDS},
         nonfinite=sorted(name for name, value in latest.items() if not math.isfinite(value)),
         warmup=_warmup(site, store, row, finite(latest.get("learning_rate")), metrics),
-        steps_per_sec=_steps(store, row, info.steps_per_sec),
+        steps_per_sec=_steps(site, store, row, info.steps_per_sec, updated),
         samples_per_sec=_speed(store, row, latest, "samples_per_sec", metrics),
         tokens_per_sec=_speed(store, row, latest, "tokens_per_sec", metrics),
         eta_seconds=None if info.eta_seconds is None else round(info.eta_seconds),
@@ -54,7 +54,7 @@ def stats(site: Site, store: Store, row: RunRow) -> Stats:
         updated_at=updated,
         started_at=started,
         finished_at=ended,
-        best=_best(store, row),
+        best=_best(site, store, row),
         perplexity=_perplexity(row, latest),
         grad_norm=_grad_norm(store, row, latest, metrics),
         latest={name: finite(value) for name, value in latest.items()},
@@ -107,19 +107,15 @@ def _peak(site: Site, store: Store, row: RunRow) -> tuple[int | None, Number]:
     return known if known[0] is not None else site.memory.get(("peak", *identity(row)), (row.attempt, row.step), find)
 
 
-def _steps(store: Store, row: RunRow, now: Number) -> Pace:
-    bounds = {attempt: (first, last) for attempt, first, last in store.bounds(row.id)}
-    if row.attempt not in bounds:
+def _steps(site: Site, store: Store, row: RunRow, now: Number, updated: Number) -> Pace:
+    def find() -> tuple[int, float] | None:
+        found = [one for one in attempts(store, row) if one.attempt == row.attempt]
+        return (found[0].first_step, found[0].started_at) if found else None
+
+    start = site.memory.get(("attempt", *identity(row)), (row.attempt, row.step is None), find)
+    if start is None or row.step is None or updated is None or updated <= start[1]:
         return Pace(now=finite(now), average=None)
-    first, last = bounds[row.attempt]
-    metric = next((name for name in ("loss", *store.metrics(row.id))), "loss")
-    ends = [
-        store.series(row.id, metric, attempt=row.attempt, start=step, end=step, max_points=1).points
-        for step in (first, last)
-    ]
-    if not all(ends) or ends[1][0].at <= ends[0][0].at:
-        return Pace(now=finite(now), average=None)
-    return Pace(now=finite(now), average=(last - first) / (ends[1][0].at - ends[0][0].at))
+    return Pace(now=finite(now), average=(row.step - start[0]) / (updated - start[1]))
 
 
 def _speed(store: Store, row: RunRow, latest: Mapping[str, float], metric: str, metrics: list[str]) -> Pace:
@@ -130,14 +126,18 @@ def _speed(store: Store, row: RunRow, latest: Mapping[str, float], metric: str, 
     return Pace(now=finite(latest.get(metric)), average=told)
 
 
-def _best(store: Store, row: RunRow) -> Best:
+def _best(site: Site, store: Store, row: RunRow) -> Best:
     step = row.data.get("best_loss_step")
-    epochs = store.series(row.id, "epoch", start=step, end=step).points if step is not None else []
+
+    def find() -> Number:
+        points = store.series(row.id, "epoch", start=step, end=step).points if step is not None else []
+        return finite(points[-1].last) if points else None
+
     return Best(
         metric=str(row.data.get("best_metric") or "loss"),
         value=finite(row.data.get("best_loss")),
         step=step,
-        epoch=finite(epochs[-1].last) if epochs else None,
+        epoch=site.memory.get(("best", *identity(row)), (row.attempt, step), find),
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from smartmon import queries
 from smartmon.config.kinds import ANOMALIES, EVENTS
-from smartmon.errors import UsageError
 from smartmon.notify import render, words
 from smartmon.notify.redact import Redactor
 from smartmon.records import Change, IncidentChange, Severity, SnapshotState
@@ -79,18 +78,14 @@ def events(
     after: int | None = None,
     limit: int = 50,
 ) -> Events:
-    """Return a page of the timeline. UsageError for an unknown kind or severity."""
-    queries.known_kinds(kinds)
-    queries.at_least(severity)
-    if before is not None and after is not None:
-        raise UsageError("ask for what came before an event, or after one, not for both")
+    """Return a page of the timeline: what came before an event, or was added after one, or the newest."""
     with store.transaction():
         row = chosen(store, run) if run else None
         found = store.events(
             run_id=row.id if row else None,
             kinds=kinds,
             limit=limit + 1,
-            before_id=before,
+            before_id=before if after is None else None,
             after_id=after,
             min_severity=severity,
         )

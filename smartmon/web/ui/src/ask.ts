@@ -19,8 +19,8 @@ interface Options {
   poll?: number;
 }
 
-/** A question that takes long is asked the more seldom: a page keeps a server at most a twentieth busy with it. */
-const SHARE = 20;
+/** A question that takes long is asked the more seldom: a page keeps a server at most an eighth busy with it. */
+const SHARE = 8;
 
 /** The answer of an endpoint; null asks nothing. Another question forgets the answer to the one before. */
 export function useAsk<T>(endpoint: string | null, params: Query, { live = true, every = 1000, poll = 0 }: Options = {}): Asked<T> {

@@ -1,4 +1,5 @@
 /** Numbers, durations and moments as people read them. Unknown is always an en dash. */
+import { inert } from "./text/inert";
 
 export const UNKNOWN = "\u2013";
 const NBSP = "\u00a0";
@@ -110,12 +111,8 @@ export function bytes(number: Maybe): string {
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${grouped(count)}${NBSP}${count === 1 ? one : many}`;
 
-// Controls, bidirectional overrides and characters of no width can make one name look like another.
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
-
-/** Text of others with what cannot be seen shown as escapes. */
-export const visible = (text: string): string =>
-  text.replace(HIDDEN, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+/** Text of others in one line, with what cannot be seen shown as escapes. */
+export const visible = (text: string): string => inert(text, { limit: Infinity });
 
 /** Canonical key -> words; any other key is shown as it is. */
 const METRICS: Record<string, string> = {

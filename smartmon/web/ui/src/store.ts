@@ -92,14 +92,13 @@ let asked = 0;
 
 export async function loadStats(): Promise<void> {
   const name = run.peek();
-  if (name === null && runs.peek() !== null) return;
+  if (name === null) return;
   const mine = ++asked;
   try {
     const answer: Stats = await get("stats", { run: name });
-    if (mine !== asked || (name ?? answer.run) !== (run.peek() ?? answer.run)) return;
+    if (mine !== asked || name !== run.peek()) return;
     batch(() => {
       stats.value = answer;
-      if (name === null) currentRun.value = answer.run;
       daemon.value = answer.daemon;
       answeredAt.value = Date.now() / 1000;
       now.value = answeredAt.peek();
@@ -118,15 +117,10 @@ export const dataAge = computed(() => {
 
 export function startStore(): void {
   setInterval(() => (now.value = Date.now() / 1000), 1000);
-  let before: string | null | undefined;
+  let before: string | null = null;
   effect(() => {
     const name = run.value;
-    // The first answer for "the current run" also says which that is: nothing new to ask.
-    const told = before === null && name !== null && stats.peek()?.run === name;
-    if (name === before || told) {
-      before = name;
-      return;
-    }
+    if (name === before) return;
     before = name;
     batch(() => {
       stats.value = null;

@@ -92,6 +92,8 @@ export function Cards(): JSX.Element {
   const one = stats.value;
   if (!one) return <dl class="tiles loading" aria-busy="true" />;
   const since = Math.max(0, now.value - answeredAt.value);
+  // A trainer's last word on what is left outlives a run that ended early.
+  const left = one.live && one.eta_seconds !== null ? Math.max(0, one.eta_seconds - since) : null;
   const best = one.best;
   const grad = one.grad_norm;
   const ratio = known(grad.now) && known(grad.mean100) && grad.mean100 > 0 ? grad.now / grad.mean100 : null;
@@ -99,8 +101,8 @@ export function Cards(): JSX.Element {
     <dl class="tiles">
       <Learning one={one} />
       <Speed one={one} />
-      <Tile label="Time remaining" sub={one.eta_seconds === null ? null : "at the present speed"}>
-        {duration(one.eta_seconds === null ? null : Math.max(0, one.eta_seconds - since))}
+      <Tile label="Time remaining" sub={left === null ? null : "at the present speed"}>
+        {duration(left)}
       </Tile>
       <Tile label="Time elapsed" title={exact(one.started_at)}>
         {duration(one.elapsed_seconds === null ? null : one.elapsed_seconds + (one.live ? since : 0))}

@@ -158,7 +158,7 @@ export function MarksKey(): JSX.Element {
       <span class="orange">&#9670; warning</span>
       <span class="red">&#9670; critical, &#9644; incident, &#10005; NaN</span>
       <span class="purple">&#9478; attempt</span>
-      <span>Drag to look closer in all charts, double-click for all.</span>
+      <span class="by-mouse">Drag to look closer in all charts, double-click for all.</span>
     </p>
   );
 }

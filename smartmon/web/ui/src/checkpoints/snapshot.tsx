@@ -51,13 +51,17 @@ function Marks({ snapshot }: { snapshot: SnapshotOne }): JSX.Element {
           pinned
         </span>
       )}
-      {snapshot.verified && (
+      {snapshot.verified && snapshot.has_weights && (
         <span class="badge teal" title="the digest of every file is stored: snapshots verify --full compares each byte">
           <Icon name="check" />
           digests
         </span>
       )}
-      <span class="num">{snapshot.has_weights ? bytes(snapshot.bytes) : "weights given up"}</span>
+      {snapshot.has_weights ? (
+        <span class="num">{bytes(snapshot.bytes)}</span>
+      ) : (
+        snapshot.checkpoint_step !== null && <span class="num">weights given up</span>
+      )}
     </span>
   );
 }

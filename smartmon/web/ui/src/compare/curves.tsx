@@ -46,12 +46,7 @@ export function Curves({ runs, metrics }: { runs: readonly string[]; metrics: re
           <option value="step">by step</option>
           <option value="elapsed">by time since the start</option>
         </select>
-        <button
-          type="button"
-          class="button"
-          aria-pressed={smooth.value}
-          onClick={() => (smooth.value = !smooth.value)}
-        >
+        <button type="button" class="button" aria-pressed={smooth.value} onClick={() => (smooth.value = !smooth.value)}>
           Smooth
         </button>
       </div>

@@ -17,7 +17,8 @@ export function Differences({ runs, differences }: DifferencesProps): JSX.Elemen
     <>
       {unknown.length > 0 && (
         <p class="muted">
-          No settings were found of {unknown.map((one, index) => (
+          No settings were found of{" "}
+          {unknown.map((one, index) => (
             <>
               {index > 0 && ", "}
               <Shown text={one.card.run} limit={60} />

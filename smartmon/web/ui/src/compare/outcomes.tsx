@@ -54,19 +54,15 @@ export function Outcomes({ runs }: { runs: readonly Compared[] }): JSX.Element {
                 </>
               )}
             />
-            <Fact
-              name="Step"
-              runs={runs}
-              tell={({ card }) =>
-                `${step(card.step)}${card.total_steps ? ` of ${step(card.total_steps)} (${percent(card.progress, 0)})` : ""}`
-              }
-            />
+            <Fact name="Step" runs={runs} tell={reached} />
             {metrics.map((metric) => (
               <Fact
                 key={metric}
                 name={`Latest ${metricName(metric)}`}
                 runs={runs}
-                tell={({ latest }) => (metric.endsWith("accuracy") ? percentage(latest[metric]) : value(latest[metric]))}
+                tell={({ latest }) =>
+                  metric.endsWith("accuracy") ? percentage(latest[metric]) : value(latest[metric])
+                }
               />
             ))}
             <Fact name="Took" runs={runs} tell={(one) => duration(took(one))} />
@@ -75,7 +71,9 @@ export function Outcomes({ runs }: { runs: readonly Compared[] }): JSX.Element {
             <Fact
               name="Best snapshot"
               runs={runs}
-              tell={({ snapshot }) => (snapshot ? <SnapshotCard snapshot={snapshot} /> : <span class="muted">none</span>)}
+              tell={({ snapshot }) =>
+                snapshot ? <SnapshotCard snapshot={snapshot} /> : <span class="muted">none</span>
+              }
             />
           </tbody>
         </table>
@@ -125,7 +123,14 @@ function State({ compared }: { compared: Compared }): JSX.Element {
 function SnapshotCommand({ runs }: { runs: readonly Compared[] }): JSX.Element | null {
   const names = runs.flatMap(({ snapshot }) => (snapshot ? [snapshot.name] : []));
   if (names.length !== 2) return null;
-  return <Command text={`smartmon snapshots compare ${names.map(quoted).join(" ")}`} label="Compare the two snapshots" />;
+  return (
+    <Command text={`smartmon snapshots compare ${names.map(quoted).join(" ")}`} label="Compare the two snapshots" />
+  );
+}
+
+function reached({ card }: Compared): string {
+  const whole = card.total_steps ? ` of ${step(card.total_steps)} (${percent(card.progress, 0)})` : "";
+  return `${step(card.step)}${whole}`;
 }
 
 function took({ card }: Compared): number | null {

@@ -64,7 +64,12 @@ function joined(curves: readonly Curve[]): uPlot.AlignedData {
 
 function options(curves: readonly Curve[], axis: OverlayProps["axis"], width: number): uPlot.Options {
   const shownX = axis === "elapsed" ? duration : grouped;
-  const lines = { stroke: colour("muted"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: FONT };
+  const lines = {
+    stroke: colour("muted"),
+    grid: { stroke: colour("grid"), width: 1 },
+    ticks: { show: false },
+    font: FONT,
+  };
   return {
     width,
     height: HEIGHT,
@@ -72,7 +77,7 @@ function options(curves: readonly Curve[], axis: OverlayProps["axis"], width: nu
     legend: { markers: { width: 0, fill: (_, place) => (place > 0 ? colour(lineToken(place - 1)) : "transparent") } },
     cursor: { drag: { x: true, y: false }, points: { size: 6 } },
     axes: [
-      { ...lines, values: (_, splits) => splits.map((x) => shownX(x)), space: 80 },
+      { ...lines, values: (_, splits) => splits.map((x) => shownX(x)), space: 80, size: 30 },
       { ...lines, values: (_, splits) => splits.map((y) => value(y, 3)), size: 62 },
     ],
     series: [

@@ -1,4 +1,4 @@
-/** Two or more runs side by side: their curves, what each came to, the best that was kept, where their settings differ. */
+/** Two or more runs side by side: curves, what each came to, the best that was kept, where their settings differ. */
 import type { JSX } from "preact";
 
 import type { Compare as CompareAnswer } from "../api";
@@ -29,10 +29,15 @@ export function ComparePage(): JSX.Element {
   }
   return (
     <>
+      <h1 class="visually-hidden">Runs side by side</h1>
       <Panel title="Compare" aside={`${chosen.length} of at most ${RUNS_MOST} runs`}>
         <Choice chosen={chosen} />
       </Panel>
-      {chosen.length < 2 ? <Empty>Choose {chosen.length === 1 ? "one more" : "two runs"} to compare.</Empty> : <Chosen chosen={chosen} />}
+      {chosen.length < 2 ? (
+        <Empty>Choose {chosen.length === 1 ? "one more" : "two runs"} to compare.</Empty>
+      ) : (
+        <Chosen chosen={chosen} />
+      )}
     </>
   );
 }

@@ -36,7 +36,7 @@ export function HeatMap({ rows }: { rows: readonly Row[] }): JSX.Element {
             <tr>
               <th scope="col">Layer</th>
               {experts.map((cell, index) => (
-                <th key={cell.expert} scope="col" title={inert(cell.expert)}>
+                <th key={cell.expert} scope="col" class="expert" title={inert(cell.expert)}>
                   {width > NUMBERS_MOST && index % 8 !== 0 ? "" : short(cell.expert)}
                 </th>
               ))}

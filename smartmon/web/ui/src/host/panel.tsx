@@ -52,7 +52,14 @@ function Machine({ run }: { run: string }): JSX.Element {
 }
 
 function GpuCard({ gpu }: { gpu: GpuOne }): JSX.Element {
-  const { memory_used: used, memory_total: total, temperature, temperature_limit: limit, power, power_limit: cap } = gpu;
+  const {
+    memory_used: used,
+    memory_total: total,
+    temperature,
+    temperature_limit: limit,
+    power,
+    power_limit: cap,
+  } = gpu;
   return (
     <section class="gpu">
       <h3>
@@ -64,7 +71,12 @@ function GpuCard({ gpu }: { gpu: GpuOne }): JSX.Element {
         </p>
       )}
       {used !== null && total !== null && (
-        <Meter name="Memory" share={used / total} told={`${bytes(used)} of ${bytes(total)}`} alarm={used / total > 0.98} />
+        <Meter
+          name="Memory"
+          share={used / total}
+          told={`${bytes(used)} of ${bytes(total)}`}
+          alarm={used / total > 0.98}
+        />
       )}
       {gpu.utilization !== null && (
         <Meter name="Busy" share={gpu.utilization / 100} told={percent(gpu.utilization / 100, 0)} />
@@ -92,6 +104,7 @@ function Disk({ host }: { host: Gpu }): JSX.Element | null {
   const { disk_free: free, disk_total: total, disk_full_seconds: left } = host;
   if (free === null || total === null) return null;
   const soon = left !== null && left < DISK_SOON;
+  const filling = left === null ? "not filling up" : `full in ${duration(left)} at this rate`;
   return (
     <>
       <Meter
@@ -101,8 +114,7 @@ function Disk({ host }: { host: Gpu }): JSX.Element | null {
         alarm={soon || free / total < 0.05}
       />
       <p class={soon ? "orange small" : "muted small"}>
-        {soon && <Icon name="warning" />} {left === null ? "not filling up" : `full in ${duration(left)} at this rate`},{" "}
-        <Shown text={host.disk} limit={120} />
+        {soon && <Icon name="warning" />} {filling}, <Shown text={host.disk} limit={120} />
       </p>
     </>
   );

@@ -20,7 +20,7 @@ import "./incident.css";
 
 /** The page of an incident; every alert links to it. */
 export function IncidentPage({ run, id }: { run: string; id: string }): JSX.Element {
-  const { answer, trouble } = useAsk<IncidentDetail>(`incidents/${encodeURIComponent(id)}`, {});
+  const { answer, trouble } = useAsk<IncidentDetail>(`incidents/${encodeURIComponent(id)}`, {}, { every: 3_000 });
   if (answer === null) {
     return trouble ? (
       <Nothing title="There is no such incident">
@@ -150,7 +150,7 @@ function What({ detail }: { detail: IncidentDetail }): JSX.Element {
           {incident.attempt > 1 && `, attempt ${incident.attempt}`}
         </Fact>
         {incident.last_good_step !== null && <Fact name="Last good step">{step(incident.last_good_step)}</Fact>}
-        {incident.metric && (
+        {incident.metric && incident.value !== null && (
           <Fact name="Seen">
             {metricName(incident.metric)} {value(incident.value)}
             {incident.expected !== null && `, expected about ${value(incident.expected)}`}

@@ -81,7 +81,9 @@ export function Lines({ lines, tall = false, above }: LinesProps): JSX.Element {
             </button>
           ))}
         <span class="muted" role="status">
-          {shown.length === lines.length ? plural(lines.length, "line") : `${grouped(shown.length)} of ${plural(lines.length, "line")}`}
+          {shown.length === lines.length
+            ? plural(lines.length, "line")
+            : `${grouped(shown.length)} of ${plural(lines.length, "line")}`}
         </span>
       </div>
       {shown.length === 0 ? (

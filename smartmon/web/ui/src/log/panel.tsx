@@ -10,6 +10,7 @@ import { Icon } from "../icons";
 import { Empty, Panel } from "../panel";
 import { link, runLink } from "../router";
 import { live } from "../store";
+import { inert } from "../text/inert";
 import { Shown } from "../text/shown";
 import { Lines } from "./lines";
 import "./log.css";
@@ -27,7 +28,11 @@ export function Log({ run }: { run: string }): JSX.Element {
 }
 
 function Tail({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<LogAnswer>("log", { run, limit: LAST }, { every: 2_000, poll: live.value ? 3_000 : 0 });
+  const { answer, trouble } = useAsk<LogAnswer>(
+    "log",
+    { run, limit: LAST },
+    { every: 2_000, poll: live.value ? 3_000 : 0 },
+  );
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
   if (answer.lines.length === 0) return <NoLog answer={answer} />;
   return <Lines lines={answer.lines} />;
@@ -64,6 +69,7 @@ export function LogPage({ run }: { run: string }): JSX.Element {
       class="log-page"
       aside={
         <>
+          <h1 class="visually-hidden">The log of {inert(run)}</h1>
           <a href={runLink(run)}>
             <Shown text={run} limit={80} />
           </a>

@@ -17,7 +17,11 @@ const MOST = 100;
 
 /** A table of the answers, the newest first; a press on a step shows that sample whole. */
 export function Across({ run, chosen, onChoose }: AcrossProps): JSX.Element {
-  const { answer, trouble } = useAsk<Samples>("samples", { run, prompt: chosen.prompt_id, limit: MOST }, { every: 5_000 });
+  const { answer, trouble } = useAsk<Samples>(
+    "samples",
+    { run, prompt: chosen.prompt_id, limit: MOST },
+    { every: 5_000 },
+  );
   if (answer === null) return <p class="muted">{trouble || "Asking…"}</p>;
   if (answer.samples.length < 2) {
     return <p class="muted">It was asked once so far; what later steps answer will stand here.</p>;

@@ -14,7 +14,7 @@ const ROLES: Record<string, string> = {
   gpt: "assistant",
   model: "assistant",
 };
-const CHARACTERS = 4_000;
+const CHARACTERS = 1_500;
 
 /** What was asked, what should have been said, and what was said so far. */
 export function Conversation({ sample }: { sample: Sample }): JSX.Element {

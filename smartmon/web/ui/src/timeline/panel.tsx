@@ -12,6 +12,9 @@ import { usePast } from "./past";
 import { EventRow } from "./row";
 import "./timeline.css";
 
+/** As the charts ask for them: a question that is asked twice at a time is answered once. */
+const INCIDENTS = 200;
+
 /** The panel of a run. */
 export function Timeline({ run }: { run: string }): JSX.Element {
   const filter = useSignal<Filter>(EVERYTHING);
@@ -28,7 +31,7 @@ export function Timeline({ run }: { run: string }): JSX.Element {
 
 function TimelineList({ run, filter }: { run: string; filter: Signal<Filter> }): JSX.Element {
   const known = useAsk<Events>("events", { run, limit: 1 }, { live: false });
-  const incidents = useAsk<Incidents>("incidents", { run }, { every: 3_000 }).answer?.incidents ?? [];
+  const incidents = useAsk<Incidents>("incidents", { run, limit: INCIDENTS }, { every: 3_000 }).answer?.incidents ?? [];
   // Detectors of other packages have kinds of their own: those are known once they were seen.
   const seen = useRef<Record<string, Group>>({});
   const past = usePast(run, filter.value, { ...known.answer?.kinds, ...seen.current });

@@ -33,7 +33,12 @@ export function EventRow({ event, onLook, incident }: EventRowProps): JSX.Elemen
       <div class="what">
         <div class="head">
           {at !== null && onLook ? (
-            <button type="button" class="as-link name" title="Show it in the charts" onClick={() => onLook(at, event.at)}>
+            <button
+              type="button"
+              class="as-link name"
+              title="Show it in the charts"
+              onClick={() => onLook(at, event.at)}
+            >
               {name}
             </button>
           ) : (
