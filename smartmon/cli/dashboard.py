@@ -32,9 +32,9 @@ def dashboard(
         int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any.", show_default="8081")
     ] = None,
 ) -> None:
-    """Serve the web page until Ctrl-C. It reads what the daemon has stored, and changes nothing.
+    """Serve the runs as a live web page.
 
-    Only this machine reaches it. With another --host everybody needs the token, which is printed as a link and as a
+    It reads what the daemon has stored, and changes nothing. Only this machine reaches it. With another --host everybody needs the token, which is printed as a link and as a
     QR code for a phone. From afar, an SSH tunnel is safer, as the page speaks plain HTTP.
 
     Example: smartmon dashboard --base-dir ~/train

@@ -58,7 +58,9 @@ def report(
     key: Keys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a run: loss, accuracy, throughput, learning rate, the last 500 steps, the last samples, and what happened.
+    """Draw the picture of a run, once or every so many steps.
+
+    On it: loss, accuracy, throughput, learning rate, the last 500 steps, the last samples, and what happened.
 
     The .html is one file for any browser, without scripts. With --every it goes on until the run ends or Ctrl-C, and
     keeps metrics_history.json and text_samples.json beside the pictures; of the past it draws the newest 20.
