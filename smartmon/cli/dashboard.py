@@ -34,8 +34,8 @@ def dashboard(
 ) -> None:
     """Serve the runs as a live web page.
 
-    It reads what the daemon has stored, and changes nothing. Only this machine reaches it: with another --host everybody
-    needs the token, which is printed as a link and as a QR code for a phone. From afar, an SSH tunnel is safer, as the
+    It reads what the daemon has stored, and changes nothing. Only this machine reaches it: with another --host all
+    need the token, which is printed as a link and as a QR code for a phone. From afar, an SSH tunnel is safer, as the
     page speaks plain HTTP.
 
     Example: smartmon dashboard --base-dir ~/train
