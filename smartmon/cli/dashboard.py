@@ -41,10 +41,16 @@ def dashboard(
     Example: smartmon dashboard --base-dir ~/train
     """
     from smartmon.cli.context import database_path, load_config
-    from smartmon.errors import UsageError
+    from smartmon.config import fixed_part
+    from smartmon.errors import StoreError, UsageError
+    from smartmon.text import clean
 
     given: dict[str, Any] = {"dashboard.host": host, "dashboard.port": port}
     settings = load_config(base_dir, config, {key: value for key, value in given.items() if value is not None})
+    base = settings.base_dirs[0]
+    if not fixed_part(base).is_dir():
+        # A trainer may refuse a folder that is there already: we do not make it for a token.
+        raise StoreError(f"there is no folder {clean(base)}; name the training directory with --base-dir")
     try:
         from smartmon.web.serve import serve
     except ModuleNotFoundError as error:
@@ -53,21 +59,16 @@ def dashboard(
 
 
 def _tell(served: Served) -> None:
-    """Print where it is, and how to get there from a phone or from afar."""
-    print(f"smartmon dashboard at {served.link() if served.secret else served.url}")
+    """Print where it is, and how to get there from a phone or from afar. A link is one line, to be copied whole."""
+    print(f"smartmon dashboard at {served.link()}")
     if served.secret:
-        name = socket.gethostname()
-        address = _address() if served.host in ("0.0.0.0", "::") else served.host  # noqa: S104 - compared, not bound
-        link = served.link(address)
-        print(f"from another machine: {link}\n")
-        print(_qr(link))
-        print("Whoever has this link sees everything: it goes in plain HTTP, so use it in a network that you trust.")
-        print(f"The token is in {served.token_file}; delete that file for a new one.")
-    else:
-        name = socket.gethostname()
-    print(
-        f"from afar: ssh -N -L {served.port}:127.0.0.1:{served.port} {name}   and open http://127.0.0.1:{served.port}/"
-    )
+        link = served.link(_address() if served.host in ("0.0.0.0", "::") else served.host)  # noqa: S104 - compared
+        print(f"from another machine: {link}", _qr(link), sep="\n")
+        print("Whoever has this link sees everything, and it goes in plain HTTP: use it in a")
+        print("network that you trust. For a new token delete the file that holds it:")
+        print(served.token_file)
+    print(f"from afar: ssh -N -L {served.port}:127.0.0.1:{served.port} {socket.gethostname()}")
+    print(f"           and open http://127.0.0.1:{served.port}/")
     print("Ctrl-C ends it.", flush=True)
 
 
@@ -84,13 +85,13 @@ def _address() -> str:
 def _qr(link: str) -> str:
     """Return the link as a QR code in half blocks, where somebody looks and the package is there."""
     if not sys.stdout.isatty():
-        return ""
+        return "A phone takes a QR code, which is drawn on a terminal."
     try:
         segno = importlib.import_module("segno")
     except ModuleNotFoundError:
-        return "(a QR code for the phone comes with: pip install 'smartmon[dashboard]')\n"
+        return "A QR code for the phone comes with: pip install 'smartmon[dashboard]'"
     rows = [list(row) for row in segno.make(link, error="l", micro=False).matrix_iter(border=2)]
     rows += [[0] * len(rows[0])] * (len(rows) % 2)
     blocks = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}
     lines = ["".join(blocks[bool(a), bool(b)] for a, b in zip(*pair)) for pair in zip(rows[::2], rows[1::2])]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

@@ -88,11 +88,11 @@ def serve(
         timeout_keep_alive=int(ASKING),
         timeout_graceful_shutdown=_GRACE,
     )
-    server = _Server(settings, feed)
+    file = None if own else config.dashboard_token_file
+    where = Served(bound, port, secret.decode("ascii"), file)
+    server = _Server(settings, feed, lambda: listening(where))
     stop(server.end)
     with listener:
-        file = None if own else config.dashboard_token_file
-        listening(Served(bound, port, secret.decode("ascii"), file))
         server.run([listener])
 
 
@@ -123,13 +123,19 @@ def listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """Ends its streams first: they would never end by themselves."""
 
-    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+    def __init__(self, config: uvicorn.Config, feed: Feed, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._feed = feed
+        self._started = started
 
     def end(self) -> None:
         """Stop soon. From any thread."""
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so: from then on signals end it well."""
+        await super().startup(sockets)
+        self._started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the feed, then all else."""

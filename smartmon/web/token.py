@@ -21,7 +21,9 @@ def token(path: Path) -> bytes:
     doing = f"the dashboard's token file {clean(path)} cannot be"
     try:
         if not os.path.lexists(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Folders that are made on the way get the umask's mode: the state dir is made on its own.
+            path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             _make(path)
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:

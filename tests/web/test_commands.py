@@ -84,6 +84,14 @@ def test_for_others_the_command_prints_the_token(base: Path) -> None:
             assert client.get(f"http://127.0.0.1:{port}/api/runs").status_code == 200
 
 
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with started("dashboard", "--base-dir", str(tmp_path / "none"), "--host", "0.0.0.0", "--port", "0") as child:
+        assert child.wait(30) == 4
+        assert child.stderr is not None
+        assert "there is no folder" in child.stderr.read()
+    assert not (tmp_path / "none").exists()
+
+
 def test_the_daemons_page_ends_with_it(base: Path) -> None:
     port = free_port()
     page = Dashboard(config_of(base, port))
