@@ -52,10 +52,15 @@ def dashboard(
         # A trainer may refuse a folder that is there already: we do not make it for a token.
         raise StoreError(f"there is no folder {clean(base)}; name the training directory with --base-dir")
     try:
-        from smartmon.web.serve import serve
+        from smartmon.web.serve import serve, settle
     except ModuleNotFoundError as error:
         raise UsageError(NEEDS.format(name=error.name)) from None
-    serve(settings, lambda: database_path(settings), _tell)
+
+    def listening(served: Served) -> None:
+        settle()
+        _tell(served)
+
+    serve(settings, lambda: database_path(settings), listening)
 
 
 def _tell(served: Served) -> None:

@@ -22,7 +22,7 @@ def main() -> int:
 
     try:
         from smartmon.config import load
-        from smartmon.web.serve import serve
+        from smartmon.web.serve import Served, serve, settle
 
         config = load(
             Path(told["config"]) if told["config"] else None,
@@ -31,7 +31,12 @@ def main() -> int:
             environ=os.environ,
         )
         database = Path(told["database"])
-        serve(config, lambda: database, lambda served: _say({"url": served.url}), stop=_end_with_input)
+
+        def listening(served: Served) -> None:
+            settle()
+            _say({"url": served.url})
+
+        serve(config, lambda: database, listening, stop=_end_with_input)
     except ModuleNotFoundError as error:
         _say({"error": f"packages are not installed here ({error.name}); pip install 'smartmon[dashboard]'"})
         return 2

@@ -58,7 +58,7 @@ def application(site: Site, hosts: Hosts, key: Key | None, page: Page | None = N
         redoc_url=None,
         lifespan=life,
         redirect_slashes=False,
-        middleware=[Middleware(GZipMiddleware, minimum_size=SMALLEST, compresslevel=4)],
+        middleware=[Middleware(GZipMiddleware, minimum_size=SMALLEST, compresslevel=1)],
     )
     app.include_router(routes.router(site, feed))
     app.include_router(routes_run.router(site))

@@ -57,7 +57,7 @@ def _curves(routes: APIRouter, site: Site) -> None:
         ask = curves.Ask(x, start, end, max_points, attempt, smooth, mean)
         with site.readers.lend() as store:
             rows = _rows(store, run)
-            return reply(request, curves.series(store, rows, list(dict.fromkeys(metric or ["loss"])), ask))
+            return reply(request, curves.series(site, store, rows, list(dict.fromkeys(metric or ["loss"])), ask))
 
 
 def _plots(routes: APIRouter, site: Site) -> None:

@@ -27,10 +27,10 @@ class Ask:
     mean: int | None = None
 
 
-def series(store: Store, rows: Sequence[RunRow], metrics: Sequence[str], ask: Ask) -> SeriesAnswer:
+def series(site: Site, store: Store, rows: Sequence[RunRow], metrics: Sequence[str], ask: Ask) -> SeriesAnswer:
     """Return some metrics of some runs."""
     with store.transaction():
-        lying = {row.id: attempts(store, row) for row in rows}
+        lying = {row.id: attempts(site, store, row) for row in rows}
         return SeriesAnswer.model_construct(
             run=rows[0].name,
             x=ask.x,
@@ -39,14 +39,14 @@ def series(store: Store, rows: Sequence[RunRow], metrics: Sequence[str], ask: As
         )
 
 
-def attempts(store: Store, row: RunRow) -> list[Attempt]:
+def attempts(site: Site, store: Store, row: RunRow) -> list[Attempt]:
     """Return every attempt of a run that has rows, and how its steps lie on the axes."""
     known = {one.attempt: one for one in store.attempts(row.id)}
     found: list[Attempt] = []
     origin: float | None = None
     for number, first, last in store.bounds(row.id):
         began = known.get(number)
-        at = began.at if began is not None else _first_at(store, row, number, first)
+        at = began.at if began is not None else _first_at(site, store, row, number, first)
         origin = at if origin is None else origin
         # Each attempt goes on where the one before it ended, however far back it began.
         offset = found[-1].last_step + found[-1].offset + 1 - first if found else 0
@@ -67,12 +67,9 @@ def attempts(store: Store, row: RunRow) -> list[Attempt]:
 
 def began(site: Site, store: Store, row: RunRow) -> float:
     """Return when a run began: its first row may be older than our first sight of it."""
-
-    def find() -> float:
-        bounds = store.bounds(row.id)
-        return _first_at(store, row, *bounds[0][:2]) if bounds else row.first_seen
-
-    return row.started_at or min(row.first_seen, site.memory.get(("began", *identity(row)), row.step is None, find))
+    bounds = store.bounds(row.id)
+    seen = _first_at(site, store, row, *bounds[0][:2]) if bounds else row.first_seen
+    return row.started_at or min(row.first_seen, seen)
 
 
 def identity(row: RunRow) -> tuple[int, float]:
@@ -80,12 +77,16 @@ def identity(row: RunRow) -> tuple[int, float]:
     return row.id, row.first_seen
 
 
-def _first_at(store: Store, row: RunRow, attempt: int, first: int) -> float:
+def _first_at(site: Site, store: Store, row: RunRow, attempt: int, first: int) -> float:
     """Return the moment of an attempt's first row."""
-    for metric in store.metrics(row.id):
-        if points := store.series(row.id, metric, attempt=attempt, start=first, end=first, max_points=1).points:
-            return points[0].at
-    return row.started_at or row.first_seen
+
+    def find() -> float:
+        for metric in store.metrics(row.id):
+            if points := store.series(row.id, metric, attempt=attempt, start=first, end=first, max_points=1).points:
+                return points[0].at
+        return row.started_at or row.first_seen
+
+    return site.memory.get(("first", *identity(row), attempt), first, find)
 
 
 def _one(store: Store, row: RunRow, metric: str, ask: Ask, lying: Sequence[Attempt]) -> SeriesOne:

@@ -109,7 +109,7 @@ def _peak(site: Site, store: Store, row: RunRow) -> tuple[int | None, Number]:
 
 def _steps(site: Site, store: Store, row: RunRow, now: Number, updated: Number) -> Pace:
     def find() -> tuple[int, float] | None:
-        found = [one for one in attempts(store, row) if one.attempt == row.attempt]
+        found = [one for one in attempts(site, store, row) if one.attempt == row.attempt]
         return (found[0].first_step, found[0].started_at) if found else None
 
     start = site.memory.get(("attempt", *identity(row)), (row.attempt, row.step is None), find)
