@@ -219,7 +219,9 @@ class StatusWriter:
     def _put(self, *entry: Any, must: bool = False) -> None:
         if self._closed or not self._mine():
             return
-        if len(self._queue) >= (2 * MOST if must else MOST):
+        # The word that a training ended with is one entry, and finds room however much waits.
+        ended = entry[0] == "status" and entry[1] in FINAL
+        if not ended and len(self._queue) >= (2 * MOST if must else MOST):
             self._lost += 1
             if self._lost == 1:
                 say(f"{self.base_dir} has taken no files for {MOST:,} rows; more are counted and left out")
