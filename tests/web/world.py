@@ -48,7 +48,7 @@ def loss(step: int) -> float:
 
 
 def _daemon(store: Store) -> None:
-    beat = {"pid": os.getpid(), "started_at": NOW - 60, "beat_at": NOW + 3600, "version": "0", "state": "running"}
+    beat = {"pid": os.getpid(), "started_at": NOW - 60, "beat_at": NOW + 30, "version": "0", "state": "running"}
     store.set_meta("daemon", json.dumps(beat | {"workers": {"watch": True}}))
 
 
