@@ -2,6 +2,7 @@
 # make test    everything that CI checks: format, lint, types, docs, tests
 # make check   the same without the tests
 # make docs    write config.example.toml anew
+# make page    build the dashboard's page anew (it is built with the package too)
 # make bench   the benchmarks, into benchmarks/RESULTS.md
 # make bench-detection   the detectors and their peers on the same curves, into benchmarks/detection/RESULTS.md
 # make clean   remove everything that these made
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs bench bench-detection clean
+.PHONY: demo test check docs page bench bench-detection clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -55,6 +56,9 @@ check: $(VENV)/.stamp-dev
 
 docs: $(VENV)/.stamp-base
 	$(BIN)/smartmon config init --force config.example.toml
+
+page:
+	cd smartmon/web/ui && npm ci --no-audit --no-fund && npm run check && npm run build
 
 bench: $(VENV)/.stamp-dev
 	$(BIN)/python benchmarks/run.py

@@ -235,12 +235,16 @@ class Outbox:
         return next((notifier for notifier in self._config.notifiers if notifier.name == name), None)
 
     def _run_child(self, notifier: Any, send: queue.Send[DeliveryRow], now: float) -> tuple[str, float, Process]:
-        message = Composer(self._store, self._config).message(send, now)
+        composer = Composer(self._store, self._config)
+        message, chart = composer.message(send, now), composer.chart(send)
         url, limit = notifier.resolve(), self._config.alerts.timeout
         self._redactor.add(url)
         # Whatever a run wrote about itself, a secret does not travel from one notifier to another.
         title, body = self._redactor.clean(message.title), self._redactor.clean(message.body)
-        return title, limit, sending.start(url, title, body, severity=message.severity, limit=limit)
+        if chart is not None:
+            chart |= {key: self._redactor.clean(chart[key]) for key in ("run", "metric", "kind")}
+        process = sending.start(url, title, body, severity=message.severity, limit=limit, chart=chart)
+        return title, limit, process
 
     def _run_hook(self, hook: Any, send: queue.Send[DeliveryRow]) -> tuple[str, float, Process]:
         row = send.told

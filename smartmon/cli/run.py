@@ -60,7 +60,6 @@ def run(
     lean.prepare()
     from smartmon.cli.context import load_config
     from smartmon.daemon import Daemon
-    from smartmon.errors import UsageError
 
     given: dict[str, Any] = {
         "detectors.loss_spike.threshold": loss_spike_threshold,
@@ -70,13 +69,12 @@ def run(
         "detectors.loss_window": loss_window,
         "detectors.noise_guard": noise_guard,
         "profile": profile,
+        "dashboard.enabled": dashboard,
         "dashboard.host": host,
         "dashboard.port": port,
         "log.format": log_format,
         "log.level": log_level,
     }
     overrides = {key: value for key, value in given.items() if value is not None}
-    if dashboard:
-        raise UsageError("--dashboard: this version of smartmon has no dashboard yet; use: smartmon watch")
     daemon = Daemon(lambda: load_config(base_dir, config, overrides), os.environ)
     raise typer.Exit(daemon.run(once=once))

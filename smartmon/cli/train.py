@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 TEST = {"max_steps": 5, "logging_steps": 1, "detail_steps": 2, "save_steps": 5, "eval_steps": 5, "resume": "none"}
 """What `--test` sets where the command line does not."""
 TEST_OUTPUT = "test_model"
+TEST_PICTURES = 2
+"""Steps between the pictures of a quick run."""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +45,10 @@ def train(
     ] = None,
     test: Annotated[
         bool,
-        _of("--test", f"Quick run into <base-dir>/{TEST_OUTPUT}: 5 steps, each logged, a look every 2, one save."),
+        _of(
+            "--test",
+            f"Quick run into <base-dir>/{TEST_OUTPUT}: 5 steps, all logged, a look and a picture every 2, one save.",
+        ),
     ] = False,
     plan: Annotated[
         bool, _of("--plan", "Print what memory, steps and disk it would take, and exit; trains nothing.")
@@ -215,13 +220,32 @@ def _run(given: dict[str, Any], config: Path | None, signals: Signals, *, test: 
         with packages():
             from smartmon.trainer.run import train as run
 
-            return run(settings, say=console, signals=signals).to_json()
+            outcome = run(settings, say=console, signals=signals).to_json()
+        if test and _first():
+            console.say(_pictures(settings.base_dir))
+        return outcome
     except SmartmonError as error:
         if not _first() and type(error) is not TrainingError:
             raise typer.Exit(error.exit_code) from None
         raise
     finally:
         console.close()
+
+
+def _pictures(base_dir: Path) -> str:
+    """Draw the quick run of the files that it left, as for any trainer, and say where; or why there is nothing."""
+    from smartmon.cli.report import matplotlib_there
+    from smartmon.cli.report_log import of_log
+    from smartmon.config import Config
+    from smartmon.errors import SmartmonError
+    from smartmon.figures.album import FOLDER, Album
+
+    try:
+        with matplotlib_there(), of_log(base_dir, Config(), {}) as (store, run):
+            drawn = Album(base_dir / FOLDER, TEST_PICTURES).keep_up(store, run)
+    except SmartmonError as error:
+        return f"pictures    none: {error}"
+    return f"pictures    {base_dir / FOLDER} ({len(drawn)})"
 
 
 def _first() -> bool:

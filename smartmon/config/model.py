@@ -120,6 +120,11 @@ class Config(Params):
         """The file with the token that a post must show."""
         return self.push.token_file or self.state_dir / "push" / "token"
 
+    @property
+    def dashboard_token_file(self) -> Path:
+        """The file with the token that a dashboard asks for which others can reach."""
+        return self.state_dir / "dashboard" / "token"
+
     def snapshots_dir(self, base_dir: Path) -> Path:
         """Where the snapshots of a base dir's runs are kept."""
         if self.snapshots_root is None:

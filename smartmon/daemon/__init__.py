@@ -101,8 +101,6 @@ class Daemon:
             now = self._clock()
             message = f"smartmon {smartmon.__version__} watches {', '.join(map(str, config.base_dirs))}"
             store.add_event(at=now, kind="daemon_started", message=message)
-            if config.dashboard.enabled:
-                logger.warning("dashboard.missing", message="this version has no web page yet; use: smartmon watch")
             for trouble in installed().troubles:
                 logger.warning("detector.not_loaded", message=trouble)
             logger.info("daemon.started", version=smartmon.__version__, pid=os.getpid(), once=once)
@@ -239,6 +237,11 @@ class Daemon:
 
             receiver = Receiver(config, lambda: {run.name: run.found.path for run in list(monitor.runs.values())})
             workers["push"] = Worker("push", receiver.step, halted, close=receiver.close)
+        if config.dashboard.enabled:
+            from smartmon.daemon.dashboard import Dashboard
+
+            page = Dashboard(config)
+            workers["dashboard"] = Worker("dashboard", page.step, halted, close=page.close)
         self._workers = list(workers.values())
         for worker in self._workers:
             worker.start()

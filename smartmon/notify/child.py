@@ -1,7 +1,8 @@
 """The short-lived process that sends one message to one Apprise URL: `python -m smartmon.notify.child`.
 
-Standard input: one JSON object `{url, title, body, severity, limit}`. Standard output: one JSON line
-`{ok, permanent, error, retry_after, status}`. The URL never stands on a command line, in the environment or in the
+Standard input: one JSON object `{url, title, body, severity, limit, chart}`. Standard output: one JSON line
+`{ok, permanent, error, retry_after, status}`. The only attachment is the picture that is drawn here of the numbers in
+`chart`: no path and no address ever becomes one. The URL never stands on a command line, in the environment or in the
 answer. Apprise is imported here and nowhere else: it costs the daemon's budget of memory twice over.
 """
 
@@ -11,6 +12,7 @@ import contextlib
 import ctypes
 import email.utils
 import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -130,8 +132,49 @@ def _deliver(request: dict[str, Any], seen: Seen) -> tuple[bool, str]:
     sender = apprise.Apprise(asset=asset)
     sender.add(service)
     # Compared by truth: the type of the result differs between Apprise's major versions.
-    sent = sender.notify(body=body, title=title, notify_type=request["severity"], body_format="text")
-    return bool(sent), ""
+    message = {"body": body, "title": title, "notify_type": request["severity"], "body_format": "text"}
+    picture = _picture(request) if getattr(service, "attachment_support", False) else None
+    if picture is not None:
+        if sender.notify(**message, attach=picture):
+            return True, ""
+        if not refused(seen):
+            return False, ""
+        # Too large, perhaps, or not allowed: no picture is worth an alert that does not arrive.
+        seen.status, seen.retry_after = None, None
+        seen.said.clear()
+    return bool(sender.notify(**message)), ""
+
+
+def refused(seen: Seen) -> bool:
+    """Whether the service said that the same message again would not do."""
+    return seen.status is not None and 400 <= seen.status < 500 and seen.status not in TRY_AGAIN
+
+
+def _picture(request: dict[str, Any]) -> Any:
+    """Draw the chart, as an attachment that never was a file. None without one: the words must arrive in any case."""
+    told = request.get("chart")
+    if not told or importlib.util.find_spec("matplotlib") is None:
+        return None
+
+    def too_slow(_signal: int, _frame: object) -> None:
+        raise TimeoutError
+
+    # The first picture on a machine may have to look through all its fonts.
+    before = signal.signal(signal.SIGALRM, too_slow)
+    left = signal.alarm(max(1, int(float(request["limit"]) / 3)))
+    begun = time.monotonic()
+    try:
+        from smartmon.notify.chart import NAME, draw
+
+        memory: Any = importlib.import_module("apprise.attachment.memory").AttachMemory
+        return memory(content=draw(told), name=NAME, mimetype="image/png")
+    except Exception:  # noqa: BLE001 - whatever goes wrong with a picture, the alert is what matters
+        return None
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        if left:
+            signal.alarm(max(1, left - int(time.monotonic() - begun)))
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -150,13 +193,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         seen.said.append(f"{type(error).__name__}: {error}")
     if ok:
         return {"ok": True, "permanent": False, "error": "", "retry_after": None, "status": seen.status}
-    refused = seen.status is not None and 400 <= seen.status < 500 and seen.status not in TRY_AGAIN
     why = final or " ".join(dict.fromkeys(seen.said[-3:])) or "the service did not take the message"
     redactor = Redactor()
     redactor.add(str(request.get("url", "")))
     return {
         "ok": False,
-        "permanent": bool(final) or refused,
+        "permanent": bool(final) or refused(seen),
         "error": cut(clean(redactor.clean(why)), LONGEST_ERROR),
         "retry_after": seen.retry_after,
         "status": seen.status,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from smartmon.config import Config
-from smartmon.notify import render, routing
+from smartmon.notify import chart, render, routing
 from smartmon.notify.queue import Pending, Send
-from smartmon.records import Change, IncidentChange, SnapshotState
+from smartmon.records import Change, IncidentChange, Json, SnapshotState
 
 UNSETTLED = frozenset({"pending", "waiting", "copying"})
 """States of a snapshot request whose outcome is worth waiting for."""
@@ -23,7 +23,7 @@ class Row(Pending, Protocol):
     def incident_id(self) -> int | None: ...
 
 
-class Tables(Protocol):
+class Tables(chart.Tables, Protocol):
     """What is read of the store here."""
 
     def runs(self) -> Sequence[Any]:
@@ -129,6 +129,17 @@ class Composer:
         if event:
             return render.event(facts, str(event["kind"]), str(event["message"]), event.get("step"))
         return render.message(facts)
+
+    def chart(self, send: Send[Any]) -> dict[str, Json] | None:
+        """Return what the picture beside the message shows; None where there is none, and after some tries.
+
+        A service that takes the words but not the picture must not be asked for both for ever.
+        """
+        told = send.told
+        run = self.run(told.run_id)
+        if send.digest or run is None or told.attempts >= chart.TRIES or "change" not in told.payload:
+            return None
+        return chart.describe(self._store, run.id, run.name, change_of(told))
 
     def _title(self, row: Row, now: float) -> str:
         event = row.payload.get("event")

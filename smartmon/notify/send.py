@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import smartmon
 from smartmon.notify.process import Process, run
 from smartmon.notify.redact import Redactor
+from smartmon.records import Json
 from smartmon.text import clean, duration
 
 _HOME = Path(smartmon.__file__).resolve().parents[1]
@@ -32,10 +34,15 @@ class Result:
     """The HTTP status, where there was one."""
 
 
-def start(url: str, title: str, body: str, *, severity: str, limit: float) -> Process:
-    """Start a child that sends one message; `severity` may also be `success`. Raises OSError when none can start."""
+def start(
+    url: str, title: str, body: str, *, severity: str, limit: float, chart: Mapping[str, Json] | None = None
+) -> Process:
+    """Start a child that sends one message; `severity` may also be `success`. Raises OSError when none can start.
+
+    `chart` describes a picture (`chart.py`) that the child draws and attaches, where it can and the service takes it.
+    """
     kind = _WORDS.get(severity, "info")
-    request = {"url": url, "title": title, "body": body, "severity": kind, "limit": limit}
+    request = {"url": url, "title": title, "body": body, "severity": kind, "limit": limit, "chart": chart}
     argv = [sys.executable, "-W", "ignore", "-m", "smartmon.notify.child"]
     # `-m` looks for modules in the working folder first: not in a training directory, where a `json.py` may lie.
     return Process(argv, json.dumps(request).encode(), limit=limit, cap=8192, folder=_HOME)

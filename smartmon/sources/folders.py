@@ -42,6 +42,9 @@ _NEVER = frozenset(
 )
 SET_ASIDE = ".smartmon-queue"
 """A file that says: no runs here. A log of a queue job that is over would look like one."""
+PICTURES = ".smartmon-pictures"
+"""A file that says: the histories beside it are ours, drawn from what was read already. They are not read again."""
+_HISTORIES = frozenset({"metrics_history.json", "text_samples.json"})
 _MAYBE = re.compile(r"[^.].*\.(?:log|out|txt|csv|jsonl)", re.IGNORECASE)
 _NO_LOG = re.compile(
     r"smart_monitor_.*|training_detail\.jsonl|requirements.*|readme.*|license.*|merges\.txt|vocab\.txt", re.IGNORECASE
@@ -122,7 +125,7 @@ class Folders:
         return known[2]
 
     def _read(self, path: str, identity: tuple[int, int]) -> Folder | None:
-        folders, known, parts, state, venv, number = [], set(), set(), False, False, 0
+        folders, known, parts, state, venv, number, ours = [], set(), set(), False, False, 0, False
         candidates: list[str] = []
         events: int | None = None
         try:
@@ -147,6 +150,7 @@ class Folders:
                     elif _SHARDS.fullmatch(name):
                         continue
                     venv = venv or name == "pyvenv.cfg"
+                    ours = ours or name == PICTURES
                     if name[0] == "." or name in _NEVER or not entry.is_dir(follow_symlinks=False):
                         continue
                     if entry.path not in self._skip:
@@ -160,7 +164,7 @@ class Folders:
         return Folder(
             identity,
             folders=() if venv else tuple(sorted(folders)),
-            known=frozenset(known),
+            known=frozenset(known - _HISTORIES if ours else known),
             parts=frozenset(parts),
             state=state,
             entries=number > 0,
@@ -189,6 +193,7 @@ def _probed(path: str, identity: tuple[int, int], state: bool) -> Folder | None:
     """Look for the known names alone, in a folder too full to be listed: a run that piles up files is still a run."""
     place = Path(path)
     known = frozenset(name for name in _NAMES if (place / name).is_file())
+    known -= _HISTORIES if (place / PICTURES).is_file() else frozenset()
     parts = frozenset(name for name in _PARTS if (place / name).is_dir())
     if not (known or parts or state):
         return None

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from smartmon.store.chunks import BLOCK, Cells, Points, cells_of, count_nonfinite, merge, read_summary
 from smartmon.store.observations import ObservationTables, points_between
 from smartmon.store.rows import Nonfinite, Point, Series
+from smartmon.store.smoothing import Smoother
 from smartmon.store.values import INT_MAX
 
 NONFINITE_LISTED = 1000
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +45,79 @@ class EnvelopeTables(ObservationTables):
         start: int | None = None,
         end: int | None = None,
         max_points: int = 4000,
+        windows: Mapping[int, tuple[int, int]] | None = None,
+        smoothers: Sequence[Smoother] = (),
     ) -> Series:
         """A metric of a run (or of one attempt) between two steps, in at most `max_points` buckets of equal count.
 
-        No bucket spans two attempts. Of more attempts than `max_points`, the newest are shown.
+        No bucket spans two attempts. Of more attempts than `max_points`, the newest are shown. `windows` has other
+        first and last steps for some attempts.
         """
         max_points = max(1, max_points)
         with self.transaction() if self.readonly else self._lock:
-            first, last = -INT_MAX if start is None else start, INT_MAX if end is None else end
+            whole = (-INT_MAX if start is None else start, INT_MAX if end is None else end)
             found = [
-                (number, self._pieces(series_id, first, last))
+                (number, self._pieces(series_id, *(windows or {}).get(number, whole)))
                 for number, series_id in self._series(run_id, metric, attempt)
             ]
             found = [(number, pieces) for number, pieces in found if pieces][-max_points:]
-            points = [Point(number, *row) for number, cells in self._buckets(found, max_points) for row in _rows(cells)]
+            size, buckets = self._buckets(found, max_points, smoothers)
             bad = [Nonfinite(number, *where) for number, pieces in found for where in self._nonfinite(pieces)]
         pieces = [piece for _, many in found for piece in many]
         return Series(
             metric,
             sum(piece.count for piece in pieces),
-            points,
+            [Point(number, *row) for number, cells, _ in buckets for row in _rows(cells)],
             bad[:NONFINITE_LISTED],
             sum(piece.nonfinite for piece in pieces),
+            size,
+            [[value for *_, columns in buckets for value in columns[index]] for index in range(len(smoothers))],
         )
 
-    def _buckets(self, found: list[tuple[int, list[_Piece]]], max_points: int) -> list[tuple[int, Cells]]:
+    def step_window(self, run_id: int, metric: str, attempt: int, since: float, until: float) -> tuple[int, int]:
+        """The first and last step of an attempt whose observations of a metric lie between two moments.
+
+        Empty (the first after the last) where there are none.
+        """
+        with self.transaction() if self.readonly else self._lock:
+            for _, series_id in self._series(run_id, metric, attempt):
+                first = self._step_at(series_id, since)
+                after = self._step_at(series_id, math.nextafter(until, math.inf))
+                return (INT_MAX if first is None else first), (INT_MAX if after is None else after - 1)
+        return 1, 0
+
+    def _step_at(self, series_id: int, at: float) -> int | None:
+        """The first step from a moment on. Looks into few chunks: moments grow with the steps of an attempt."""
+        chunks = self._all("SELECT id FROM chunks WHERE series_id = ? ORDER BY first_step", (series_id,))
+        place = bisect_left(chunks, at, key=lambda chunk: self._summary(chunk[0]).ats[-1])
+        if place < len(chunks):
+            points = self._chunk(chunks[place][0])
+            return points.steps[bisect_left(points.ats, at)]
+        row = self._one("SELECT min(step) FROM tail WHERE series_id = ? AND at >= ?", (series_id, at))
+        return row[0] if row else None
+
+    def _summary(self, chunk_id: int) -> Cells:
+        row = self._one("SELECT summary FROM chunks WHERE id = ?", (chunk_id,))
+        assert row is not None
+        return read_summary(row[0])
+
+    def _buckets(
+        self, found: list[tuple[int, list[_Piece]]], max_points: int, smoothers: Sequence[Smoother]
+    ) -> tuple[int, list[tuple[int, Cells, list[array[float]]]]]:
+        """How many observations a bucket is of at most, and the buckets of each attempt with their smoothed values."""
         counts = [sum(piece.count for piece in pieces) for _, pieces in found]
-        size = _bucket_size(counts, max_points)
-        if size < BLOCK:
-            return [(number, cells_of(self._all_points(pieces)).grouped(size)) for number, pieces in found]
-        size = _bucket_size([sum(piece.blocks for piece in pieces) for _, pieces in found], max_points)
-        return [(number, self._all_blocks(pieces).grouped(size)) for number, pieces in found]
+        size, each = _bucket_size(counts, max_points), 1
+        if size >= BLOCK:
+            size, each = _bucket_size([sum(piece.blocks for piece in pieces) for _, pieces in found], max_points), BLOCK
+        buckets = []
+        for number, pieces in found:
+            cells = cells_of(self._all_points(pieces)) if each == 1 else self._all_blocks(pieces)
+            ends = [*range(size - 1, len(cells), size)]
+            ends += [len(cells) - 1] if len(cells) % size else []
+            columns = [smooth(cells.lasts, each) for smooth in smoothers]
+            picked = [array("d", (column[place] for place in ends)) for column in columns]
+            buckets.append((number, cells.grouped(size), picked))
+        return size * each, buckets
 
     def _pieces(self, series_id: int, first: int, last: int) -> list[_Piece]:
         """What a range of steps consists of, in order. Only chunks that the range cuts or late rows touch are read."""
@@ -106,11 +153,15 @@ class EnvelopeTables(ObservationTables):
 
     def _all_blocks(self, pieces: list[_Piece]) -> Cells:
         cells = Cells()
+        whole = [piece.chunk_id for piece in pieces if piece.points is None]
+        summaries: dict[int, bytes] = {}
+        for start in range(0, len(whole), _AT_ONCE):
+            ids = whole[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(ids))
+            summaries |= dict(self._all(f"SELECT id, summary FROM chunks WHERE id IN ({marks})", ids))  # noqa: S608
         for piece in pieces:
             if piece.points is None:
-                row = self._one("SELECT summary FROM chunks WHERE id = ?", (piece.chunk_id,))
-                assert row is not None
-                cells.extend(read_summary(row[0]))
+                cells.extend(read_summary(summaries[piece.chunk_id]))
             else:
                 cells.extend(cells_of(piece.points).grouped(BLOCK))
         return cells

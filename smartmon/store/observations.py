@@ -65,6 +65,20 @@ class ObservationTables(Database):
         rows = self._all("SELECT DISTINCT metric FROM series WHERE run_id = ?", (run_id,))
         return sorted(untext(row[0]) for row in rows)
 
+    def bounds(self, run_id: int) -> list[tuple[int, int, int]]:
+        """Each attempt that has observations, with its first and its last step."""
+        rows = self._all(
+            "SELECT attempt, min(low), max(high) FROM (SELECT attempt, "
+            "(SELECT min(first_step) FROM chunks WHERE series_id = series.id) AS low, "
+            "(SELECT max(last_step) FROM chunks WHERE series_id = series.id) AS high "
+            "FROM series WHERE run_id = ?1 UNION ALL SELECT attempt, "
+            "(SELECT min(step) FROM tail WHERE series_id = series.id), "
+            "(SELECT max(step) FROM tail WHERE series_id = series.id) "
+            "FROM series WHERE run_id = ?1) GROUP BY attempt HAVING min(low) IS NOT NULL ORDER BY attempt",
+            (run_id,),
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
     def bytes_per_point(self, run_id: int, metric: str) -> float:
         """What a sealed observation of a metric takes on disk, summaries included."""
         row = self._one(
@@ -87,9 +101,9 @@ class ObservationTables(Database):
                 before = block.steps[0] - 1
                 block.extend(points)
                 points = block
+            points = points.cut(max(0, len(points) - (n - len(found))), len(points))
             rows = zip(points.steps, points.ats, points.values)
-            samples = [Sample(attempt, step, at, value) for step, at, value in rows]
-            found = samples[-(n - len(found)) :] + found
+            found = [Sample(attempt, step, at, value) for step, at, value in rows] + found
             if len(found) >= n:
                 break
         return found

@@ -71,12 +71,15 @@ class OutboxTables(Database):
         )
         return [_delivery(row) for row in rows]
 
-    def deliveries(self, *, states: Sequence[str] = (), limit: int = 50) -> list[DeliveryRow]:
-        """The newest `limit` messages, oldest first."""
+    def deliveries(
+        self, *, states: Sequence[str] = (), incident_id: int | None = None, limit: int = 50
+    ) -> list[DeliveryRow]:
+        """The newest `limit` messages, oldest first; of one incident, or of all."""
         where = f"state IN ({', '.join('?' * len(states))})" if states else "1"
+        where += "" if incident_id is None else " AND incident_id = ?"
         rows = self._all(
             f"SELECT {_DELIVERY} FROM deliveries WHERE {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608
-            [*states, limit],
+            [*states, *([] if incident_id is None else [incident_id]), limit],
         )
         return [_delivery(row) for row in reversed(rows)]
 

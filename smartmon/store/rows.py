@@ -70,6 +70,10 @@ class Series:
     nonfinite: list[Nonfinite]
     """The first 1,000; `nonfinite_count` has them all."""
     nonfinite_count: int
+    bucket: int = 1
+    """How many observations a point stands for at most."""
+    smoothed: list[list[float]] = field(default_factory=list)
+    """For each smoother asked for, its value at each point."""
 
 
 class Sample(NamedTuple):

@@ -102,6 +102,11 @@ class RunTables(Database):
         row = self._one("SELECT data FROM cursors WHERE run_id = ? AND source_id = ?", (run_id, text(source_id)))
         return load(row[0]) if row else None
 
+    def sources(self, run_id: int) -> list[str]:
+        """The ids of all sources of a run that were ever read."""
+        rows = self._all("SELECT source_id FROM cursors WHERE run_id = ? ORDER BY source_id", (run_id,))
+        return [untext(row[0]) for row in rows]
+
     def set_cursor(self, run_id: int, source_id: str, data: Mapping[str, Json]) -> None:
         """Note how far a source of a run has been read."""
         self._write("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", (run_id, text(source_id), dump(data)))

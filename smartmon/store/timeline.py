@@ -77,9 +77,10 @@ class TimelineTables(Database):
         since: float | None = None,
         limit: int = 50,
         after_id: int | None = None,
+        before_id: int | None = None,
         min_severity: str | None = None,
     ) -> list[EventRow]:
-        """The newest `limit` events that match, oldest first.
+        """The newest `limit` events that match, oldest first; with `before_id`, those that come before that event.
 
         With `after_id`, the next `limit` ones added after that event instead, in the order in which they were added:
         a follower that goes on from the last id it saw misses none.
@@ -93,6 +94,9 @@ class TimelineTables(Database):
         # Kind by kind, each from its index: for several at once SQLite would sort all that there ever were.
         for kind in dict.fromkeys(kinds) or [None]:
             where, values = _conditions(run_id, [kind] if kind is not None else [], since, min_severity)
+            if before_id is not None:
+                where.append("(e.at, e.id) < (SELECT at, id FROM events WHERE id = ?)")
+                values.append(before_id)
             found += self._events(where, values, "e.at DESC, e.id DESC", limit)
         return sorted(found, key=lambda event: (event.at, event.id))[-limit:]
 
@@ -159,6 +163,11 @@ class TimelineTables(Database):
             [*values, limit],
         )
         return [_incident(row) for row in reversed(rows)]
+
+    def incident_of(self, run_id: int, key: str) -> IncidentRow | None:
+        """The incident of a run with this key."""
+        row = self._one(f"SELECT {_INCIDENT} FROM incidents WHERE run_id = ? AND key = ?", (run_id, text(key)))  # noqa: S608
+        return _incident(row) if row else None
 
     def incident(self, incident_id: int) -> IncidentRow | None:
         """The incident with this id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import sys
@@ -147,6 +148,11 @@ def test_a_test_run_trains_five_steps_beside_the_real_one(
     assert (tmp_path / "test_model" / "checkpoint-5").is_dir()
     assert not (tmp_path / "current_model").exists()
     assert len((tmp_path / "logs" / "training_detail.jsonl").read_text().splitlines()) >= 1
+    if importlib.util.find_spec("matplotlib") is None:
+        assert "pip install 'smartmon[plots]'" in out
+    else:
+        drawn = {path.name for path in (tmp_path / "training_viz").glob("*.png")}
+        assert drawn == {"training_step_000002.png", "training_step_000004.png", "training_latest.png"}
 
 
 @pytest.mark.parametrize(

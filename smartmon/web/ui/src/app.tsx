@@ -1,0 +1,111 @@
+/** The frame: the bar at the top, the runs at the side, and the page that the address names. */
+import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
+
+import { judge, Verdict } from "./cards/verdict";
+import { Cards } from "./cards/cards";
+import { visible } from "./format";
+import { isStale, Notices } from "./notices";
+import { Nothing } from "./panel";
+import { pages, panels } from "./registry";
+import { link, route } from "./router";
+import { RunList } from "./runs/list";
+import { NoRuns } from "./runs/none";
+import { daemon, run, runs, stats, trouble } from "./store";
+import { Top } from "./top";
+
+/** What a tab among many says: how the run is, and how far. */
+function title(): string {
+  const one = stats.value;
+  const { page } = route.value;
+  if (!one || (page !== "" && page !== "run")) return "smartmon";
+  const { word } = judge(one, daemon.value?.running ?? true, isStale());
+  const share = one.progress === null ? "" : ` ${Math.floor(one.progress * 100)} %`;
+  return `${word}${share} \u00b7 ${visible(one.run)}`;
+}
+
+export function App(): JSX.Element {
+  const name = title();
+  useEffect(() => {
+    document.title = name;
+  }, [name]);
+  const side = (runs.value?.length ?? 0) > 1 && route.value.page !== "runs";
+  return (
+    <>
+      <a class="skip" href="#main" onClick={skip}>
+        To the content
+      </a>
+      <Top />
+      <div class={side ? "frame with-side" : "frame"}>
+        {side && (
+          <aside class="side" aria-label="Runs">
+            <RunList />
+          </aside>
+        )}
+        <main class="page" id="main" tabIndex={-1}>
+          <Notices />
+          <Page />
+        </main>
+      </div>
+    </>
+  );
+}
+
+/** The address names the page, not a place in it: the focus is moved by hand. */
+function skip(event: Event): void {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
+function Page(): JSX.Element {
+  const { page, view, id } = route.value;
+  const name = run.value;
+  const other = pages.find((entry) => (entry.ofRun ? page === "run" && entry.name === view : entry.name === page));
+  if (other && (!other.ofRun || name !== null)) return <other.component key={`${name} ${id}`} run={name ?? ""} id={id} />;
+  if (runs.value === null && stats.value?.run !== name) {
+    return trouble.value ? <Nothing title="No answer">{trouble.value}</Nothing> : <div class="empty">Asking&hellip;</div>;
+  }
+  if (runs.value?.length === 0) return <NoRuns />;
+  if (name === null || runs.value?.every((card) => card.run !== name)) return <NoSuchRun name={name ?? ""} />;
+  if ((page !== "" && page !== "run") || (page === "run" && view)) return <NoSuchPage />;
+  return <RunPage key={name} name={name} />;
+}
+
+function RunPage({ name }: { name: string }): JSX.Element {
+  const column = (which: "main" | "side") =>
+    panels.filter((entry) => entry.column === which).map((entry) => <entry.component key={entry.id} run={name} />);
+  const side = column("side");
+  return (
+    <>
+      <Verdict />
+      <Cards />
+      <div class={side.length ? "columns two" : "columns"}>
+        <div class="column">{column("main")}</div>
+        {side.length > 0 && <div class="column">{side}</div>}
+      </div>
+    </>
+  );
+}
+
+function NoSuchRun({ name }: { name: string }): JSX.Element {
+  return (
+    <Nothing title="There is no such run">
+      <p>
+        Nothing is known of <code>{name}</code>. It may have another name, or lie in another base dir.
+      </p>
+      <p>
+        <a href={link("runs")}>All runs</a>
+      </p>
+    </Nothing>
+  );
+}
+
+function NoSuchPage(): JSX.Element {
+  return (
+    <Nothing title="There is no such page">
+      <p>
+        <a href="#/">The current run</a> &middot; <a href={link("runs")}>All runs</a>
+      </p>
+    </Nothing>
+  );
+}

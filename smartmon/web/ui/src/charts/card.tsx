@@ -1,0 +1,126 @@
+/** A chart in its panel: folded or not, with its help, its log scale, and its ways out as PNG and CSV. */
+import type { Signal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useRef } from "preact/hooks";
+import type uPlot from "uplot";
+
+import type { Event, Incident } from "../api";
+import { Icon } from "../icons";
+import { Panel } from "../panel";
+import { remembered } from "../settings";
+import { colour } from "../theme";
+import { axis, focus, live, stats, zoom } from "../store";
+import { Chart } from "./chart";
+import type { ChartDef } from "./defs";
+import { fileName, savePicture, saveTable } from "./export";
+import { Scatter } from "./scatter";
+import type { Table } from "./series";
+import { helped, marked } from "./toolbar";
+
+export interface CardProps {
+  def: ChartDef;
+  run: string;
+  events: readonly Event[];
+  incidents: readonly Incident[];
+  /** Always open, without a frame of its own to fold. */
+  bare?: boolean;
+}
+
+const RECENT_STEPS = 500;
+
+function Body({ def, run, events, incidents, handle, log }: CardProps & { handle: Handle; log: boolean }): JSX.Element {
+  const height = def.id === "loss" ? 260 : 200;
+  if (def.special === "scatter") return <Scatter run={run} />;
+  const recent = def.special === "recent";
+  const last = stats.value?.step ?? 0;
+  return (
+    <Chart
+      def={def}
+      runs={[run]}
+      axis={recent ? "step" : axis.value}
+      range={recent ? { from: Math.max(0, last - RECENT_STEPS), to: Math.max(last, 1) } : zoom.value}
+      onRange={recent ? undefined : (range) => (zoom.value = range)}
+      log={log}
+      height={height}
+      events={events}
+      incidents={incidents}
+      marked={marked.value}
+      focus={focus.value}
+      sync={recent ? null : "run"}
+      live={live.value && (recent || goesOn())}
+      handle={handle}
+    />
+  );
+}
+
+/** Whether what is shown reaches to the newest step: what lies behind does not change. */
+function goesOn(): boolean {
+  const part = zoom.value;
+  return part === null || axis.value !== "step" || part.to >= (stats.value?.step ?? 0);
+}
+
+type Handle = { current: { plot: uPlot; table: Table } | null };
+
+/** Whether a chart is open: what was chosen last, in this browser. */
+export const isOpen = (def: ChartDef): Signal<boolean> => remembered(`open.chart.${def.id}`, def.open ?? false);
+
+export function Help({ def }: { def: ChartDef }): JSX.Element | null {
+  if (!helped.value) return null;
+  return (
+    <div class="chart-help">
+      {def.help.map((line) => (
+        <p key={line}>{line}</p>
+      ))}
+    </div>
+  );
+}
+
+export function ChartCard(props: CardProps): JSX.Element {
+  const { def, run } = props;
+  const handle: Handle = useRef<{ plot: uPlot; table: Table } | null>(null);
+  const log = remembered(`log.${def.id}`, false);
+  const plotted = def.special !== "scatter";
+  const legend = () =>
+    def.lines.map((line) => ({ label: line.label, colour: colour(line.colour) }));
+  const tools = (
+    <>
+      {plotted && (
+        <button type="button" class="button plain" aria-pressed={log.value} title="Logarithmic scale" onClick={() => (log.value = !log.value)}>
+          log
+        </button>
+      )}
+      {plotted && (
+        <>
+          <button
+            type="button"
+            class="button plain"
+            title="Save as a picture (PNG)"
+            aria-label={`Save ${def.title} as a picture`}
+            onClick={() => handle.current && savePicture(handle.current.plot, `${def.title} \u00b7 ${run}`, legend(), fileName(run, def.id, "png"))}
+          >
+            <Icon name="image" />
+          </button>
+          <button
+            type="button"
+            class="button plain"
+            title="Save as a table (CSV)"
+            aria-label={`Save ${def.title} as a table`}
+            onClick={() => handle.current && saveTable(handle.current.table, def.special === "recent" ? "step" : axis.value, fileName(run, def.id, "csv"))}
+          >
+            <Icon name="table" />
+          </button>
+        </>
+      )}
+    </>
+  );
+  return (
+    <Panel title={def.title} id={`chart.${def.id}`} open={def.open ?? props.bare ?? false} tools={tools} class={def.open ? "whole" : undefined}>
+      {() => (
+        <>
+          <Help def={def} />
+          <Body {...props} handle={handle} log={log.value} />
+        </>
+      )}
+    </Panel>
+  );
+}

@@ -1,0 +1,153 @@
+/** The machine that a run trains on, now: its GPUs, its disk, its memory, the process. */
+import type { ComponentChildren, JSX } from "preact";
+
+import type { Gpu, GpuOne, Process } from "../api";
+import { useAsk } from "../ask";
+import { age, bytes, duration, percent, value } from "../format";
+import { Icon } from "../icons";
+import { Empty, Panel } from "../panel";
+import { live, now } from "../store";
+import { Shown } from "../text/shown";
+import { Meter } from "./meter";
+import "./host.css";
+
+const DISK_SOON = 86_400;
+const HOT_SHARE = 0.95;
+
+/** The panel of a run. */
+export function Host({ run }: { run: string }): JSX.Element {
+  return (
+    <Panel title="GPU and host" id="host">
+      {() => <Machine run={run} />}
+    </Panel>
+  );
+}
+
+function Machine({ run }: { run: string }): JSX.Element {
+  const { answer, trouble } = useAsk<Gpu>("gpu", { run }, { every: 5_000, poll: live.value ? 10_000 : 0 });
+  if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
+  return (
+    <div class="host">
+      {answer.gpus.map((gpu) => (
+        <GpuCard key={gpu.index} gpu={gpu} />
+      ))}
+      {answer.gpu_note && (
+        <p class="muted">
+          <Shown text={answer.gpu_note} limit={300} />
+        </p>
+      )}
+      <Disk host={answer} />
+      {answer.memory_total !== null && answer.memory_available !== null && (
+        <Meter
+          name="Memory"
+          share={1 - answer.memory_available / answer.memory_total}
+          told={`${bytes(answer.memory_available)} free of ${bytes(answer.memory_total)}`}
+          alarm={answer.memory_available / answer.memory_total < 0.05}
+        />
+      )}
+      {answer.process && <ProcessLine process={answer.process} />}
+      <p class="muted small">looked at {age(now.value - answer.at)}</p>
+    </div>
+  );
+}
+
+function GpuCard({ gpu }: { gpu: GpuOne }): JSX.Element {
+  const {
+    memory_used: used,
+    memory_total: total,
+    temperature,
+    temperature_limit: limit,
+    power,
+    power_limit: cap,
+  } = gpu;
+  return (
+    <section class="gpu">
+      <h3>
+        <Icon name="chip" /> GPU {gpu.index} <Shown text={gpu.name} limit={60} />
+      </h3>
+      {gpu.throttled && (
+        <p class="orange">
+          <Icon name="warning" /> slowed down: <Shown text={gpu.throttled} limit={120} />
+        </p>
+      )}
+      {used !== null && total !== null && (
+        <Meter
+          name="Memory"
+          share={used / total}
+          told={`${bytes(used)} of ${bytes(total)}`}
+          alarm={used / total > 0.98}
+        />
+      )}
+      {gpu.utilization !== null && (
+        <Meter name="Busy" share={gpu.utilization / 100} told={percent(gpu.utilization / 100, 0)} />
+      )}
+      {temperature !== null && (
+        <Meter
+          name="Temperature"
+          share={temperature / (limit ?? 100)}
+          told={`${value(temperature, 3)} °C${limit === null ? "" : ` of ${value(limit, 3)} °C`}`}
+          alarm={limit !== null && temperature >= HOT_SHARE * limit}
+        />
+      )}
+      {power !== null && (
+        <Meter
+          name="Power"
+          share={cap === null ? null : power / cap}
+          told={`${Math.round(power)} W${cap === null ? "" : ` of ${Math.round(cap)} W`}`}
+        />
+      )}
+    </section>
+  );
+}
+
+function Disk({ host }: { host: Gpu }): JSX.Element | null {
+  const { disk_free: free, disk_total: total, disk_full_seconds: left } = host;
+  if (free === null || total === null) return null;
+  const soon = left !== null && left < DISK_SOON;
+  const filling = left === null ? "not filling up" : `full in ${duration(left)} at this rate`;
+  return (
+    <>
+      <Meter
+        name="Disk"
+        share={1 - free / total}
+        told={`${bytes(free)} free of ${bytes(total)}`}
+        alarm={soon || free / total < 0.05}
+      />
+      <p class={soon ? "orange small" : "muted small"}>
+        {soon && <Icon name="warning" />} {filling}, <Shown text={host.disk} limit={120} />
+      </p>
+    </>
+  );
+}
+
+function ProcessLine({ process }: { process: Process }): JSX.Element {
+  const facts: ComponentChildren[] = [
+    process.memory !== null && bytes(process.memory),
+    process.cpu_percent !== null && `${Math.round(process.cpu_percent)} % of a core`,
+    process.threads !== null && `${process.threads} threads`,
+    process.started_at !== null && `up ${duration(now.value - process.started_at)}`,
+  ];
+  const [icon, colour, word] = STATES[String(process.alive)]!;
+  return (
+    <p class="process">
+      <Icon name={icon} class={colour} /> Process {process.pid} {word}
+      {process.host && (
+        <>
+          {" "}
+          on <Shown text={process.host} limit={60} />
+        </>
+      )}
+      <span class="muted">
+        {facts.filter(Boolean).map((fact) => (
+          <span>, {fact}</span>
+        ))}
+      </span>
+    </p>
+  );
+}
+
+const STATES = {
+  true: ["play", "green", "runs"],
+  false: ["cross", "red", "is gone"],
+  null: ["info", "grey", ""],
+} as Record<string, ["play" | "cross" | "info", string, string]>;

@@ -1,0 +1,221 @@
+/** One incident, whole: what, since when, expected, what else moved, what was kept, who was told, what to do next. */
+import type { ComponentChildren, JSX } from "preact";
+
+import type { Incident, IncidentDetail } from "../api";
+import { useAsk } from "../ask";
+import { Empty, Nothing, Panel } from "../panel";
+import { age, duration, exact, metricName, moment, plural, step, value, words } from "../format";
+import { Icon } from "../icons";
+import { kindLook, severityLook } from "../looks";
+import { go, link, runLink } from "../router";
+import { lookAt, now } from "../store";
+import { Command } from "../text/copy";
+import { Shown } from "../text/shown";
+import { EventRow } from "../timeline/row";
+import { Around } from "./around";
+import { Deliveries } from "./deliveries";
+import { KeptList } from "./kept";
+import "../timeline/timeline.css";
+import "./incident.css";
+
+/** The page of an incident; every alert links to it. */
+export function IncidentPage({ run, id }: { run: string; id: string }): JSX.Element {
+  const { answer, trouble } = useAsk<IncidentDetail>(`incidents/${encodeURIComponent(id)}`, {}, { every: 3_000 });
+  if (answer === null) {
+    return trouble ? (
+      <Nothing title="There is no such incident">
+        <p>{trouble}</p>
+        <p>
+          <a href={runLink(run)}>Back to the run</a>
+        </p>
+      </Nothing>
+    ) : (
+      <Empty>Asking…</Empty>
+    );
+  }
+  return <Whole detail={answer} />;
+}
+
+function Whole({ detail }: { detail: IncidentDetail }): JSX.Element {
+  const { incident } = detail;
+  const toCharts = (at: number, moment: number) => {
+    go(runLink(incident.run));
+    // The charts of the run are there only after the page has changed.
+    setTimeout(() => lookAt(at, moment), 100);
+  };
+  return (
+    <article class="incident">
+      <Headline incident={incident} onLook={() => toCharts(incident.start_step, incident.opened_at)} />
+      <div class="columns two">
+        <div class="column">
+          <Panel title="What happened">
+            <What detail={detail} />
+          </Panel>
+          <Panel title="Around it" class="later" aside="all metrics over the same steps">
+            <Around detail={detail} />
+          </Panel>
+          {detail.last_lines.length > 0 && (
+            <Panel title="The trainer's last words" class="later">
+              <pre class="last-lines" tabIndex={0}>
+                <Shown text={detail.last_lines.join("\n")} lines limit={8_000} />
+              </pre>
+            </Panel>
+          )}
+          <Panel title="Its events" class="later" aside={plural(detail.events.length, "event")}>
+            <ol class="events">
+              {detail.events.map((event) => (
+                <EventRow key={event.id} event={event} onLook={toCharts} />
+              ))}
+            </ol>
+          </Panel>
+        </div>
+        <div class="column">
+          <Panel title="What to do next">
+            <Next detail={detail} />
+          </Panel>
+          <Panel title="What was kept">
+            <KeptList detail={detail} />
+          </Panel>
+          <Panel title="Who was told">
+            <Deliveries deliveries={detail.deliveries} historic={incident.historic} />
+          </Panel>
+        </div>
+      </div>
+    </article>
+  );
+}
+
+function Headline({ incident, onLook }: { incident: Incident; onLook: () => void }): JSX.Element {
+  const look = kindLook(incident.kind, incident.severity);
+  const grave = severityLook(incident.severity);
+  const open = incident.state === "open";
+  return (
+    <header class={`incident-head ${open ? grave.colour : "green"}`}>
+      <nav aria-label="Way back">
+        <a href={runLink(incident.run)}>
+          <Shown text={incident.run} limit={80} />
+        </a>{" "}
+        <span class="muted">/ incident {incident.id}</span>
+      </nav>
+      <h1>
+        <Icon name={look.icon} class={look.colour} />
+        <Shown text={plainTitle(incident)} limit={300} />
+      </h1>
+      <p class="row">
+        <span class={`badge ${grave.colour}`}>
+          <Icon name={grave.icon} />
+          {words(incident.severity)}
+        </span>
+        <span class={`badge ${open ? "red" : "green"}`}>
+          <Icon name={open ? "flag" : "check"} />
+          {open ? "open" : "resolved"}
+        </span>
+        <span class="muted">
+          {open
+            ? `for ${duration(now.value - incident.opened_at)}`
+            : `after ${duration((incident.resolved_at ?? incident.updated_at) - incident.opened_at)}`}
+          , {plural(incident.anomalies, "anomaly", "anomalies")}
+        </span>
+        <button type="button" class="button" onClick={onLook}>
+          Show it in the charts
+        </button>
+      </p>
+    </header>
+  );
+}
+
+/** The title of its alert, without what stands beside it here: the change and the run. */
+function plainTitle({ title, run }: Incident): string {
+  const plain = title.replace(/^(resolved|now critical|still critical|in trouble already): /, "");
+  const bare = plain.endsWith(` - ${run}`) ? plain.slice(0, -run.length - 3) : plain;
+  return bare.charAt(0).toUpperCase() + bare.slice(1);
+}
+
+function What({ detail }: { detail: IncidentDetail }): JSX.Element {
+  const { incident } = detail;
+  return (
+    <>
+      <p class="lead">
+        <Shown text={incident.message} />
+      </p>
+      <dl class="facts">
+        <Fact name="Since">
+          <span title={exact(incident.opened_at)}>
+            <Shown text={detail.since} />
+          </span>
+        </Fact>
+        <Fact name="Steps">
+          {step(incident.start_step)}
+          {incident.end_step !== incident.start_step && ` to ${step(incident.end_step)}`}
+          {incident.attempt > 1 && `, attempt ${incident.attempt}`}
+        </Fact>
+        {incident.last_good_step !== null && <Fact name="Last good step">{step(incident.last_good_step)}</Fact>}
+        {incident.metric && incident.value !== null && (
+          <Fact name="Seen">
+            {metricName(incident.metric)} {value(incident.value)}
+            {incident.expected !== null && `, expected about ${value(incident.expected)}`}
+          </Fact>
+        )}
+        {detail.cause && (
+          <Fact name="Likely cause">
+            <Shown text={detail.cause} />
+          </Fact>
+        )}
+        {incident.state === "resolved" && (
+          <Fact name="Over">
+            {moment(incident.resolved_at)} ({age(now.value - (incident.resolved_at ?? 0))})
+            {incident.resolution && (
+              <>
+                : <Shown text={incident.resolution} />
+              </>
+            )}
+          </Fact>
+        )}
+        <Fact name="Reason">
+          <code>
+            <Shown text={incident.reason} />
+          </code>
+        </Fact>
+      </dl>
+      {incident.historic && (
+        <p class="muted">It was past already when it was first read: nobody was told and nothing was kept.</p>
+      )}
+    </>
+  );
+}
+
+function Next({ detail }: { detail: IncidentDetail }): JSX.Element {
+  const { advice, commands, base_dir } = detail;
+  return (
+    <>
+      {advice && (
+        <p>
+          <Shown text={advice} />
+        </p>
+      )}
+      {commands.length > 0 && (
+        <>
+          <p class="muted">
+            In <Shown text={base_dir} />:
+          </p>
+          {commands.map((command) => (
+            <Command key={command} text={command} />
+          ))}
+        </>
+      )}
+      {!advice && commands.length === 0 && <p class="muted">Nothing: it is over.</p>}
+      <p>
+        <a href={link("run", detail.incident.run, "log")}>The trainer&apos;s log</a>
+      </p>
+    </>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }): JSX.Element {
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </>
+  );
+}

@@ -1,0 +1,18 @@
+import "uplot/dist/uPlot.min.css";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/layout.css";
+
+import { render } from "preact";
+
+import { App } from "./app";
+import { startLive } from "./live";
+import { startRouter } from "./router";
+import { loadRuns, startStore } from "./store";
+import { startTheme } from "./theme";
+
+startTheme();
+startRouter();
+startStore();
+void loadRuns().then(startLive);
+render(<App />, document.getElementById("app")!);

@@ -1,0 +1,120 @@
+/** All runs in one table. */
+import { useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+
+import type { RunCard } from "../api";
+import { age, duration, percent, plural, step, value, visible } from "../format";
+import { stateLook } from "../looks";
+import { Panel } from "../panel";
+import { compareLink, runLink } from "../router";
+import { runs } from "../store";
+import { matches } from "./list";
+import { NoRuns } from "./none";
+import { agedNow, Progress, StateBadge, Trouble } from "./row";
+import { Sparkline } from "./sparkline";
+import "./runs.css";
+
+const HEAD: readonly [string, string?][] = [
+  ["Run"],
+  ["State"],
+  ["Progress"],
+  ["Step", "num"],
+  ["Loss"],
+  ["Now", "num"],
+  ["Left", "num"],
+  ["Updated", "num"],
+  ["Incidents"],
+];
+
+interface RowProps {
+  card: RunCard;
+  ticked: boolean;
+  onTick: (on: boolean) => void;
+}
+
+function Row({ card, ticked, onTick }: RowProps): JSX.Element {
+  const { colour } = stateLook(card.state);
+  return (
+    <tr>
+      <td>
+        <input type="checkbox" aria-label={`Compare ${card.run}`} checked={ticked} onChange={(event) => onTick(event.currentTarget.checked)} />
+      </td>
+      <td class="name">
+        <a href={runLink(card.run)}>
+          <b>{visible(card.run)}</b>
+        </a>
+        {card.model_name && <small class="muted">{visible(card.model_name)}</small>}
+      </td>
+      <td>
+        <StateBadge state={card.state} />
+      </td>
+      <td class="wide">
+        <Progress share={card.progress} colour={colour} label={`progress of ${card.run}`} />
+        <small class="muted">{percent(card.progress)}</small>
+      </td>
+      <td class="num">{step(card.step)}</td>
+      <td class={`spark-cell ${colour}`}>
+        <Sparkline values={card.sparkline} label="loss so far" />
+      </td>
+      <td class="num">{value(card.loss)}</td>
+      <td class="num">{card.state === "running" ? duration(card.eta_seconds) : ""}</td>
+      <td class="num">{age(agedNow(card))}</td>
+      <td>
+        <Trouble card={card} />
+      </td>
+    </tr>
+  );
+}
+
+export function RunsPage(): JSX.Element {
+  const search = useSignal("");
+  const chosen = useSignal<readonly string[]>([]);
+  const all = runs.value ?? [];
+  if (runs.value !== null && all.length === 0) return <NoRuns />;
+  const found = all.filter((card) => matches(card, search.value));
+  const tick = (name: string, on: boolean) =>
+    (chosen.value = on ? [...chosen.value, name] : chosen.value.filter((one) => one !== name));
+  const tools = (
+    <>
+      {chosen.value.length > 1 ? (
+        <a class="button" href={compareLink(chosen.value)}>
+          Compare {chosen.value.length}
+        </a>
+      ) : (
+        <span class="muted">Tick two or more to compare</span>
+      )}
+      <input
+        class="field"
+        type="search"
+        placeholder="Search"
+        aria-label="Search runs"
+        value={search.value}
+        onInput={(event) => (search.value = event.currentTarget.value)}
+      />
+    </>
+  );
+  return (
+    <Panel title="Runs" aside={plural(all.length, "run")} tools={tools} flush>
+      <table class="runs-table">
+        <thead>
+          <tr>
+            <th>
+              <span class="visually-hidden">Compare</span>
+            </th>
+            {HEAD.map(([title, look]) => (
+              <th key={title} class={look}>
+                {title}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {found.map((card) => (
+            <Row key={card.run} card={card} ticked={chosen.value.includes(card.run)} onTick={(on) => tick(card.run, on)} />
+          ))}
+        </tbody>
+      </table>
+      {found.length === 0 && <p class="empty">No run matches &ldquo;{visible(search.value)}&rdquo;.</p>}
+    </Panel>
+  );
+}

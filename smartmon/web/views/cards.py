@@ -1,0 +1,181 @@
+"""Runs at a glance: the list of runs, and the daemon beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from smartmon import queries
+from smartmon.errors import UsageError
+from smartmon.queries import RunInfo
+from smartmon.records import RunState
+from smartmon.store import IncidentRow, RunRow, Store
+from smartmon.web.models import Color, Daemon, IncidentBrief, Number, RunCard, Runs
+from smartmon.web.site import AbsentError, Site
+from smartmon.web.views.curves import began, identity
+
+COLORS: Mapping[RunState, Color] = {
+    RunState.RUNNING: "green",
+    RunState.COMPLETED: "blue",
+    RunState.PENDING: "yellow",
+    RunState.PAUSED: "yellow",
+    RunState.FAILED: "red",
+    RunState.STOPPED: "grey",
+    RunState.STALLED: "orange",
+}
+SPARKLINE = 60
+_SETTLED = 240
+"""A sparkline is drawn anew once a run has gone on by one part in so many: a quarter of one of its values."""
+
+
+def nothing_yet(site: Site) -> Runs:
+    """Return the answer where no daemon has run."""
+    return Runs(daemon=no_daemon(site), current=None, last_event_id=0, runs=[])
+
+
+def runs(
+    site: Site,
+    store: Store,
+    *,
+    search: str = "",
+    states: tuple[RunState, ...] = (),
+    limit: int = 200,
+    only: str | None = None,
+) -> Runs:
+    """Return the runs that match, the one that moved last first."""
+    now = site.clock()
+    with store.transaction():
+        current = current_run(store)
+        rows = [row for row in store.runs() if only in (None, row.name) and _matches(row, search.lower())]
+        rows = [row for row in rows if not states or row.state in states]
+        rows = sorted(rows, key=lambda row: -moved_at(row))[:limit]
+        found = [card(site, store, row, now=now, current=current) for row in rows]
+        return Runs(
+            daemon=daemon(site, store),
+            current=current.name if current else None,
+            last_event_id=store.last_event_id(),
+            runs=found,
+        )
+
+
+def chosen(store: Store, name: str | None) -> RunRow:
+    """Return the run that is meant. AbsentError says which there are."""
+    if name:
+        try:
+            return queries.resolve_run(store, name)
+        except UsageError as error:
+            raise AbsentError(str(error)) from None
+    row = current_run(store)
+    if row is None:
+        raise AbsentError("no run has been seen yet")
+    return row
+
+
+def current_run(store: Store) -> RunRow | None:
+    """Return the run that is meant where none is named: the newest that is running, else the newest."""
+    running = [run for run in store.runs() if run.state is RunState.RUNNING]
+    return max(running, key=lambda run: (run.first_seen, run.id)) if running else queries.current_run(store)
+
+
+def moved_at(row: RunRow) -> float:
+    """Return when a run last told something."""
+    return float(row.data.get("last_step_at") or row.first_seen)
+
+
+def card(site: Site, store: Store, row: RunRow, *, now: float, current: RunRow | None) -> RunCard:
+    """Return a run in the list."""
+    info = queries.run_info(store, row, now=now)
+    updated = info.last_step_at
+    return RunCard(
+        run=row.name,
+        state=row.state.value,
+        color=COLORS[row.state],
+        current=current is not None and row.id == current.id,
+        step=row.step,
+        total_steps=row.total_steps,
+        progress=info.progress,
+        epoch=finite(row.epoch),
+        attempt=row.attempt,
+        loss=finite(info.latest.get("loss")),
+        accuracy=finite(info.accuracy),
+        sparkline=sparkline(site, store, row),
+        open_incidents=briefs(info),
+        updated_at=updated,
+        age_seconds=None if updated is None else max(0.0, round(now - updated)),
+        eta_seconds=None if info.eta_seconds is None else round(info.eta_seconds),
+        model_name=row.data.get("model_name") or None,
+        error=row.data.get("error_message") or None,
+        gone=info.gone,
+        base_dir=str(row.base_dir),
+        path=str(row.path),
+        started_at=began(site, store, row),
+        finished_at=row.finished_at if row.state.ended else None,
+    )
+
+
+def sparkline(site: Site, store: Store, row: RunRow) -> list[Number]:
+    """Return the loss, or the evaluation's where there is no other, at the width of a word."""
+    step = row.step or 0
+    version = (row.attempt, step // max(1, step // _SETTLED))
+
+    def find() -> list[Number]:
+        for metric in ("loss", "eval_loss"):
+            if points := store.series(row.id, metric, max_points=SPARKLINE).points:
+                return [finite(point.last) for point in points]
+        return []
+
+    return site.memory.get(("sparkline", *identity(row)), version, find)
+
+
+def briefs(info: RunInfo) -> list[IncidentBrief]:
+    """Return a run's open incidents, the newest first."""
+    return [brief(row) for row in reversed(info.open_incidents)]
+
+
+def brief(row: IncidentRow) -> IncidentBrief:
+    """Return an incident in few words."""
+    return IncidentBrief(
+        id=row.id, kind=row.kind, severity=row.severity.value, message=row.message, opened_at=row.opened_at
+    )
+
+
+def daemon(site: Site, store: Store) -> Daemon:
+    """Return whether anybody watches."""
+    info = queries.daemon_info(store, now=site.clock())
+    return Daemon(
+        running=info.alive,
+        state=info.state,
+        since=info.started_at,
+        beat_at=info.beat_at,
+        version=info.version,
+        workers=dict(info.workers),
+        failed_deliveries=info.failed_deliveries,
+        pending_deliveries=info.pending_deliveries,
+        command=site.command,
+    )
+
+
+def no_daemon(site: Site) -> Daemon:
+    """Return that nobody has ever watched here."""
+    return Daemon(
+        running=False,
+        state="never",
+        since=None,
+        beat_at=None,
+        version="",
+        workers={},
+        failed_deliveries=0,
+        pending_deliveries=0,
+        command=site.command,
+    )
+
+
+def finite(value: object) -> float | None:
+    """Return a number that can be drawn, or None."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if known and math.isfinite(value) else None  # type: ignore[arg-type]
+
+
+def _matches(row: RunRow, search: str) -> bool:
+    told = (row.name, str(row.base_dir), str(row.data.get("model_name") or ""))
+    return all(any(word in each.lower() for each in told) for word in search.split())

@@ -1,0 +1,100 @@
+"""Runs side by side: how well each did, what was kept of it, and in which settings they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smartmon.sources import jsontext
+from smartmon.sources.safe_read import Unreadable, read_file
+from smartmon.store import RunRow, Store
+from smartmon.web.models_detail import Compare, Compared, Difference
+from smartmon.web.site import Site
+from smartmon.web.views.cards import card, current_run, finite
+from smartmon.web.views.files import root_of
+from smartmon.web.views.kept import snapshot
+from smartmon.web.views.stats import EXPERTS
+from smartmon.web.views.timeline import numbers
+
+_CONFIGS = (
+    "training_config.json",
+    "current_model/training_config.json",
+    "args.json",
+    "training_args.json",
+    "adapter_config.json",
+    "current_model/adapter_config.json",
+    "config.json",
+)
+"""Where trainers say how they train, the most telling first."""
+_KEYS = 400
+_DEEP = 6
+_LONG = 300
+_SECRET = ("token", "secret", "password", "api_key", "apikey", "credential")
+_TOKENS = ("max_", "num_", "pad_", "eos_", "bos_", "unk_", "tokenizer", "tokens")
+"""What has `token` in its name and is no secret."""
+
+
+def compare(site: Site, store: Store, rows: Sequence[RunRow]) -> Compare:
+    """Return some runs side by side, in the order asked for."""
+    now = site.clock()
+    with store.transaction():
+        current = current_run(store)
+        settings = [_settings(row) for row in rows]
+        metrics = [set(store.metrics(row.id)) for row in rows]
+        shared = sorted(set.intersection(*metrics))
+        return Compare(
+            runs=[
+                Compared(
+                    card=card(site, store, row, now=now, current=current),
+                    best_metric=str(row.data.get("best_metric") or "loss"),
+                    best=finite(row.data.get("best_loss")),
+                    best_step=row.data.get("best_loss_step"),
+                    snapshot=_best_snapshot(site, store, row),
+                    latest={name: finite(value) for name, value in (row.data.get("latest") or {}).items()},
+                    config_source=source,
+                )
+                for row, (source, _) in zip(rows, settings)
+            ],
+            metrics=[name for name in shared if not name.startswith(EXPERTS)],
+            differences=_differences([told for _, told in settings]),
+        )
+
+
+def _best_snapshot(site: Site, store: Store, row: RunRow) -> Any:
+    kept = [one for one in store.snapshots(run=row.name) if any(why.startswith("best_model") for why in one.triggers)]
+    best = row.data.get("best_loss_step")
+    of_best = [one for one in kept if one.step == best]
+    chosen = (of_best or kept)[-1:]
+    return snapshot(site, chosen[0]) if chosen else None
+
+
+def _settings(row: RunRow) -> tuple[str, dict[str, Any]]:
+    for name in _CONFIGS:
+        try:
+            told = jsontext.load_object(read_file(row.path / name, root=root_of(row), limit=1 << 20).data)
+        except (Unreadable, jsontext.BadJson):
+            continue
+        flat: dict[str, Any] = {}
+        _flatten(told, "", flat, 0)
+        return name, flat
+    return "", {}
+
+
+def _flatten(value: Any, key: str, flat: dict[str, Any], depth: int) -> None:
+    if isinstance(value, Mapping) and depth < _DEEP:
+        for name, item in value.items():
+            _flatten(item, f"{key}.{name}" if key else str(name), flat, depth + 1)
+    elif len(flat) < _KEYS and key and not _is_secret(key):
+        text = value if isinstance(value, (str, int, float, bool)) or value is None else str(numbers(value))
+        flat[key[:_LONG]] = text[:_LONG] if isinstance(text, str) else numbers(text)
+
+
+def _is_secret(key: str) -> bool:
+    name = key.rpartition(".")[2].lower()
+    return any(word in name for word in _SECRET) and not any(word in name for word in _TOKENS)
+
+
+def _differences(settings: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    keys = dict.fromkeys(key for told in settings for key in told)
+    rows = [(key, [told.get(key) for told in settings]) for key in keys]
+    return [Difference(key=key, values=values) for key, values in rows if any(value != values[0] for value in values)]

@@ -1,0 +1,142 @@
+"""The machine that a run trains on, now: GPUs, disk, memory, and the process itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import threading
+from collections import deque
+from pathlib import Path
+
+from smartmon.records import HostSample
+from smartmon.sources import jsontext
+from smartmon.sources.safe_read import Unreadable, read_file
+from smartmon.store import RunRow, Store
+from smartmon.web.models import Number
+from smartmon.web.models_detail import Gpu, GpuOne, Process
+from smartmon.web.site import Site
+from smartmon.web.views.cards import finite
+from smartmon.web.views.files import root_of
+
+_METRIC = re.compile(r"gpu|cuda|vram|memory|mem_|cpu|disk|temperature|power|util", re.IGNORECASE)
+_STATUS = ("status/training_status.json", "current_model/status/training_status.json")
+_HOUR = 3600.0
+_TREND = 60.0
+"""Seconds that looks at the disk must span to tell a trend."""
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PROC = Path("/proc")
+
+
+class Disks:
+    """Remembers how much room there was, to tell when there will be none."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, deque[tuple[float, int]]] = {}
+        self._cpu: dict[int, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def full_in(self, device: int, at: float, free: int) -> Number:
+        """Return the seconds until a disk is full at the rate of the last hour; None: not by this."""
+        with self._lock:
+            seen = self._seen.setdefault(device, deque(maxlen=720))
+            if not seen or at - seen[-1][0] >= 5.0:
+                seen.append((at, free))
+            while seen[0][0] < at - _HOUR:
+                seen.popleft()
+            since, before = seen[0]
+        lost = before - free
+        return free * (at - since) / lost if lost > 0 and at - since >= _TREND else None
+
+    def cpu(self, pid: int, at: float, used: float) -> Number:
+        """Return the percent of a core that a process used since the look before."""
+        with self._lock:
+            before = self._cpu.get(pid)
+            if before is None or at - before[0] >= 1.0:
+                self._cpu = {pid: (at, used)} if len(self._cpu) > 64 else {**self._cpu, pid: (at, used)}
+        if before is None or at <= before[0] or used < before[1]:
+            return None
+        return round(100 * (used - before[1]) / (at - before[0]), 1)
+
+
+def machine(site: Site, disks: Disks, store: Store, row: RunRow) -> Gpu:
+    """Return the machine as it is now."""
+    now = site.clock()
+    folder = row.path if row.path.is_dir() else row.base_dir
+    found = site.host.sample(now, folder)
+    return Gpu(
+        run=row.name,
+        at=now,
+        gpus=[_gpu(one) for one in found.gpus],
+        gpu_note=_note(found),
+        disk=str(folder),
+        disk_free=found.disk_free,
+        disk_total=found.disk_total,
+        disk_full_seconds=_full_in(disks, folder, now, found.disk_free),
+        memory_available=found.memory_available,
+        memory_total=found.memory_total,
+        process=_process(disks, row, now),
+        metrics=[name for name in store.metrics(row.id) if _METRIC.search(name)],
+    )
+
+
+def _gpu(one: object) -> GpuOne:
+    told = {name: getattr(one, name) for name in GpuOne.model_fields}
+    numbers = ("utilization", "temperature", "temperature_limit", "power", "power_limit")
+    return GpuOne(**{**told, **{name: finite(told[name]) for name in numbers}})
+
+
+def _note(found: HostSample) -> str:
+    there = any(Path("/dev").glob("nvidia[0-9]*"))
+    if found.gpus or not there:
+        return ""
+    try:
+        import pynvml  # noqa: F401 - only whether it is there
+    except ImportError:
+        return "for memory, temperature and power: pip install 'smartmon[gpu]'"
+    return "the GPUs have not answered yet"
+
+
+def _full_in(disks: Disks, folder: Path, now: float, free: int | None) -> Number:
+    with contextlib.suppress(OSError):
+        return None if free is None else disks.full_in(folder.stat().st_dev, now, free)
+    return None
+
+
+def _process(disks: Disks, row: RunRow, now: float) -> Process | None:
+    for name in _STATUS:
+        try:
+            told = jsontext.load_object(read_file(row.path / name, root=root_of(row)).data)
+        except (Unreadable, jsontext.BadJson):
+            continue
+        pid, host = told.get("pid"), told.get("host")
+        if isinstance(pid, int) and 0 < pid < 2**31:
+            host = host if isinstance(host, str) else platform.node()
+            nothing = Process(
+                pid=pid, host=host, alive=None, memory=None, threads=None, cpu_percent=None, started_at=None
+            )
+            return _looked_at(disks, nothing, now) if host == platform.node() else nothing
+    return None
+
+
+def _looked_at(disks: Disks, process: Process, now: float) -> Process:
+    try:
+        stat = (_PROC / str(process.pid) / "stat").read_bytes()
+        booted = re.search(rb"^btime (\d+)", (_PROC / "stat").read_bytes(), re.MULTILINE)
+        # The name in front may hold anything, brackets and spaces included.
+        fields = stat.rpartition(b")")[2].split()
+        state, ticks = fields[0], int(fields[11]) + int(fields[12])
+        threads, began, pages = int(fields[17]), int(fields[19]), int(fields[21])
+    except (OSError, ValueError, IndexError):
+        return process.model_copy(update={"alive": False})
+    return process.model_copy(
+        update={
+            "alive": state not in (b"Z", b"X"),
+            "memory": pages * _PAGE,
+            "threads": threads,
+            "cpu_percent": disks.cpu(process.pid, now, ticks / _TICKS),
+            "started_at": int(booted[1]) + began / _TICKS if booted else None,
+        }
+    )
