@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smartmon.store import Store
-from tests.web.world import fill, served
+from tests.web.world import beat, fill, served
 
 if TYPE_CHECKING:
     import httpx
@@ -27,6 +27,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("watched") / "train"
     fill(base)
     return base
+
+
+@pytest.fixture(autouse=True)
+def _daemon_lives(base: Path) -> None:
+    """The shared base dir serves for minutes, and a daemon that was silent for one is taken for dead."""
+    beat(base)
 
 
 @pytest.fixture(scope="session")

@@ -30,11 +30,18 @@ def fill(base: Path) -> None:
     """Make a base dir as a daemon would have left it."""
     for folder in ("q/logs", "q/status", "e", "q/checkpoint-900", "q/checkpoint-950"):
         (base / folder).mkdir(parents=True)
+    beat(base)
     with Store.open(base / ".smartmon" / "smartmon.db") as store, store.transaction():
-        _daemon(store)
         _evil(store, base)
         _run(store, base)
     _files(base / "q")
+
+
+def beat(base: Path) -> None:
+    """Say that the daemon lives, as it would every 10 s."""
+    said = {"pid": os.getpid(), "started_at": NOW - 60, "beat_at": time.time(), "version": "0", "state": "running"}
+    with Store.open(base / ".smartmon" / "smartmon.db") as store, store.transaction():
+        store.set_meta("daemon", json.dumps(said | {"workers": {"watch": True}}))
 
 
 def at(attempt: int, step: int) -> float:
@@ -45,11 +52,6 @@ def at(attempt: int, step: int) -> float:
 def loss(step: int) -> float:
     """The loss of a step."""
     return 50.0 if step == 500 else math.nan if step == 600 else 2.0 - step / 1000
-
-
-def _daemon(store: Store) -> None:
-    beat = {"pid": os.getpid(), "started_at": NOW - 60, "beat_at": NOW + 30, "version": "0", "state": "running"}
-    store.set_meta("daemon", json.dumps(beat | {"workers": {"watch": True}}))
 
 
 def _evil(store: Store, base: Path) -> None:
