@@ -394,7 +394,7 @@ def test_a_long_name_and_a_long_headline_stay_on_the_paper(store: Store) -> None
 
 def test_letters_that_no_font_has_are_explained(store: Store) -> None:
     run = fill(store, steady(20))
-    store.update_run(run.id, data={"samples": {"recent_examples": [{"step": 1, "prompt": "\U000f0000 \ue000"}]}})
+    store.update_run(run.id, data={"samples": {"recent_examples": [{"step": 1, "prompt": "\U00016a00"}]}})
     (found,) = store.runs()
     with canvas.drawing():
         figure = page._page(figures.portrait(store, found), draw=True)
