@@ -27,6 +27,8 @@ class Block(NamedTuple):
     lines: list[Line]
     start: int
     """Where the first of them begins; 0 is the beginning of the file."""
+    end: int
+    """Where the one after the last of them begins."""
 
 
 def root_of(row: RunRow) -> Path:
@@ -51,15 +53,30 @@ def last_lines(path: Path, root: Path | None, most: int, *, before: int | None =
         cut = data.find(b"\n") + 1
         start, data = (start + cut, data[cut:]) if 0 < cut < len(data) else (start, data)
     lines = list(_split(data, start))[-most:]
-    return Block(found.st_size, lines, lines[0].offset if lines else 0)
+    return Block(found.st_size, lines, lines[0].offset if lines else 0, end)
+
+
+def first_lines(path: Path, root: Path | None, most: int, *, after: int, room: int = 1 << 20) -> Block:
+    """Return the lines from some place of a file on, as `last_lines` does those before one; `end` says how far."""
+    with opened(path, root) as (descriptor, found):
+        start = min(after, found.st_size)
+        data = read_at(descriptor, start, min(room, found.st_size - start))
+    if start + len(data) < found.st_size:
+        # What is cut behind belongs to the page that follows.
+        data = data[: data.rfind(b"\n") + 1] or data
+    lines = list(_split(data, start))
+    end = lines[most].offset if len(lines) > most else start + len(data)
+    return Block(found.st_size, lines[:most], start, end)
 
 
 def _split(data: bytes, offset: int) -> Iterator[Line]:
     """Split at line feeds only: of a progress bar's carriage returns, the line's last state is what is seen."""
-    while data:
-        part, feed, data = data.partition(b"\n")
+    parts = data.split(b"\n")
+    if not parts[-1]:
+        parts.pop()
+    for part in parts:
         yield Line(offset, part.rstrip(b"\r").rpartition(b"\r")[2])
-        offset += len(part) + len(feed)
+        offset += len(part) + 1
 
 
 def first_there(row: RunRow, names: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ import { severityLook, stateLook, type Colour } from "../looks";
 import { link } from "../router";
 import { Progress } from "../runs/row";
 import { answeredAt, daemon, dataAge, incidentNews, now, stats } from "../store";
-import { isStale } from "../notices";
+import { isLost, isStale } from "../notices";
 import "./cards.css";
 
 interface Judgement {
@@ -25,7 +25,7 @@ const at = (one: Stats): string =>
   one.step === null ? "" : one.total_steps ? `step ${step(one.step)} of ${step(one.total_steps)}` : `step ${step(one.step)}`;
 
 /** Whether it is fine. Trouble outranks state, and what nobody watches is not called fine. */
-export function judge(one: Stats, watched: boolean, stale: boolean): Judgement {
+export function judge(one: Stats, watched: boolean, stale: boolean, lost = false): Judgement {
   const state = stateLook(one.state);
   const open = one.open_incidents;
   const critical = open.find((incident) => incident.severity === "critical");
@@ -43,6 +43,7 @@ export function judge(one: Stats, watched: boolean, stale: boolean): Judgement {
   if (one.state === "stopped") return { ...state, word: "Stopped", rest: where && `at ${where}` };
   if (one.state === "paused") return { ...state, word: "Paused", rest: where && `at ${where}` };
   if (one.state === "pending") return { ...state, word: "Waiting", rest: "training has not begun" };
+  if (lost) return { colour: "orange", icon: "plug", word: "Not known", rest: where && `last seen at ${where}` };
   if (!watched) return { colour: "orange", icon: "plug", word: "Not watched", rest: where && `last seen at ${where}` };
   if (stale) return { colour: "yellow", icon: "clock", word: "Quiet", rest: where && `nothing new since ${where}` };
   return { ...state, icon: "check", word: "Fine", rest: `training, ${where}` };
@@ -140,7 +141,7 @@ export function Verdict(): JSX.Element {
   const incidents = useAsk<Incidents>(name === null ? null : "incidents", { run: name, limit: 200 }, { every: 5000 });
   const snapshots = useAsk<Snapshots>(name === null ? null : "snapshots", { run: name }, { every: 5000 });
   if (!one) return <section class="verdict loading" aria-busy="true" />;
-  const told = judge(one, daemon.value?.running ?? true, isStale());
+  const told = judge(one, daemon.value?.running ?? true, isStale(), isLost());
   return (
     <section class={`verdict ${told.colour}`} aria-label="Verdict">
       <h1>
