@@ -1,4 +1,4 @@
-# make demo    a real QLoRA training with trouble in it, watched by the real daemon, in about a minute
+# make demo    a real QLoRA training with trouble in it, watched by the real daemon, live on its page, in about a minute
 # make test    everything that CI checks: format, lint, types, docs, tests
 # make check   the same without the tests
 # make docs    write config.example.toml anew
@@ -34,11 +34,11 @@ $(VENV)/.stamp-base: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.stamp-train: pyproject.toml $(VENV)/.stamp-torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dashboard,plots]'
 	@touch $@ $(VENV)/.stamp-base
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-train
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dashboard,plots,dev]'
 	@touch $@ $(VENV)/.stamp-base
 
 demo: $(VENV)/.stamp-train

@@ -38,14 +38,21 @@ class BuildPage(BuildHookInterface[Any]):
         return [NODE]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build what is missing or older than its sources, and put it in the package."""
-        del version
+        """Build what is missing or older than its sources, and put it in the package.
+
+        A checkout is installed all the same where that fails, behind a proxy say: the server says that it has no page.
+        """
         root = Path(self.root)
         if os.environ.get(SKIP):
             self.app.display_warning(f"{SKIP} is set: the dashboard has no page")
             return
-        if not is_built(root):
-            build(root)
+        try:
+            if not is_built(root):
+                build(root)
+        except SystemExit as problem:
+            if version != "editable":
+                raise
+            self.app.display_warning(f"installed without the dashboard's page. {problem}")
         # Git ignores the folder, and hatchling leaves out what git ignores.
         build_data["artifacts"].append(f"/{STATIC.as_posix()}/**")
 

@@ -22,8 +22,9 @@ def demo(
     """Watch a real training go wrong, in about a minute.
 
     All on this machine, on the CPU, without a network: a small language model is trained with QLoRA in 4 bits until a
-    wrong learning rate ruins it and NaN ends it. The real daemon watches; its alerts arrive at a local receiver, which
-    prints them; the last good adapter is taken from a snapshot and asked the questions it was trained on.
+    wrong learning rate ruins it and NaN ends it. The real daemon watches, and serves the live page; its alerts arrive
+    at a local receiver, which prints them; the last good adapter is taken from a snapshot and asked the questions it
+    was trained on; the run's picture is drawn.
 
     Example: smartmon demo --keep /tmp/demo
     """

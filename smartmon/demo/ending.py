@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,10 @@ def tell(stage: Stage, witness: Witness, narrator: Narrator) -> None:
     _tell_kept(left, kept, begun, narrator)
     good = _restore(stage, last_good(kept, begun), narrator)
     _tell_answers(stage, [*left[-1:], good], narrator)
-    narrator.plain("", "LOOK FURTHER", "")
     base, question = text.clean(stage.run), next(iter(QUESTIONS))
+    _draw(stage, base, narrator)
+    narrator.plain("", "LOOK FURTHER", "")
+    narrator.plain(f"  smartmon dashboard --base-dir {base}")
     for words in ("status", "events list", f"why run --step {begun + 1}", "snapshots verify --full"):
         narrator.plain(f"  smartmon {words} --base-dir {base}")
     narrator.plain(f'  smartmon sample {text.clean(good)} -p "{question}"', f"  less {text.clean(stage.alerts)}")
@@ -108,6 +111,18 @@ def _tell_answers(stage: Stage, adapters: list[Path], narrator: Narrator) -> Non
             answer = text.clean(found[number])
             shown = answer if len(answer) <= _LONGEST else f"{answer[: _LONGEST - 3]}..."
             narrator.plain(f"    {whose:<10}{adapter.name:<16}{shown}" + ("  right" if answer == right else ""))
+
+
+def _draw(stage: Stage, base: str, narrator: Narrator) -> None:
+    """Draw the run's picture, as anyone would."""
+    narrator.plain("", "THE PICTURE OF IT", "")
+    if importlib.util.find_spec("matplotlib") is None:
+        narrator.plain("  not drawn: pip install 'smartmon[plots]' brings what draws")
+        return
+    narrator.plain(f"  $ smartmon report run -o {text.clean(stage.picture)} --base-dir {base}")
+    stage.ask("report", "run", "-o", str(stage.picture))
+    if not stage.picture.exists():
+        raise SmartmonError(f"the picture could not be drawn; {text.clean(stage.log)} says why")
 
 
 def _step(folder: Path) -> int:

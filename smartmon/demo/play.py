@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from smartmon import text
-from smartmon.demo import ending
+from smartmon.demo import ending, page
 from smartmon.demo.narrator import Narrator
 from smartmon.demo.plan import Plan
 from smartmon.demo.receiver import Receiver
@@ -52,15 +52,21 @@ def play(folder: Path, say: Callable[[str], None], *, keep: bool = False, plan: 
         narrator.alert(title, body, whole=len(witness.titles) == 1)
 
     with Receiver(arrived) as receiver, _ended_by_signals(), contextlib.closing(stage):
-        stage.configure(receiver.url)
+        port = page.free_port()
+        stage.configure(receiver.url, port)
         _announce(stage, plan, narrator)
         daemon = stage.start("smartmon", "run", *stage.options)
         _wait_for(stage.run / ".smartmon" / "smartmon.db", daemon)
+        if port is None:
+            narrator.tell("demo", "no live page: pip install 'smartmon[dashboard]' brings it")
+        else:
+            _in_thread(page.tell, f"http://127.0.0.1:{port}/", narrator)
         _train(stage, plan, witness, narrator)
         _wait_until_told(stage)
         ending.tell(stage, witness, narrator)
         if keep:
-            narrator.plain("", "The daemon watches on, for `smartmon watch` and all of these. Ctrl-C ends it.")
+            served = f" The page: http://127.0.0.1:{port}/" if port is not None else ""
+            narrator.plain("", f"The daemon watches on, for all of these. Ctrl-C ends it.{served}")
             with contextlib.suppress(KeyboardInterrupt):
                 daemon.wait()
 

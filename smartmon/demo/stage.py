@@ -26,6 +26,12 @@ settle = "300ms"           # this run saves every other second, so a checkpoint 
 name = "receiver"
 url = "{url}"
 """
+PAGE = """
+[dashboard]
+enabled = true
+port = {port}
+public_url = "http://127.0.0.1:{port}"   # alerts link there
+"""
 
 
 class Stage:
@@ -35,12 +41,13 @@ class Stage:
         _make_room(folder)
         self.folder, self.run = folder, folder / "run"
         self.config, self.log, self.alerts = folder / "smartmon.toml", folder / "output.log", folder / "alerts.txt"
+        self.picture = folder / "run.png"
         self.run.mkdir()
         self._started: list[subprocess.Popen[bytes]] = []
 
-    def configure(self, url: str) -> None:
-        """Write the config, with an Apprise URL to send alerts to."""
-        self.config.write_text(CONFIG.format(url=url))
+    def configure(self, url: str, port: int | None) -> None:
+        """Write the config, with an Apprise URL to send alerts to, and a port for the page."""
+        self.config.write_text(CONFIG.format(url=url) + (PAGE.format(port=port) if port is not None else ""))
 
     @property
     def options(self) -> list[str]:

@@ -115,6 +115,7 @@ class Composer:
             latest=(run.data.get("latest") or {}) if run is not None else {},
             suppressed=suppressed,
             public_url=self._config.dashboard.public_url or "",
+            incident_id=row.incident_id,
             host=self._host,
         )
 

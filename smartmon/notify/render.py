@@ -70,6 +70,8 @@ class Facts:
     suppressed: tuple[str, ...] = ()
     """The titles of messages that the rate cap folded into this one."""
     public_url: str = ""
+    incident_id: int | None = None
+    """Which incident the link leads to; the run's page without one."""
     host: str = ""
 
 
@@ -269,7 +271,10 @@ def _suppressed(facts: Facts) -> list[str]:
 
 
 def _link(facts: Facts) -> str:
-    return f"{facts.public_url.rstrip('/')}/?run={quote(facts.run, safe='')}" if facts.public_url else ""
+    if not facts.public_url:
+        return ""
+    run = f"{facts.public_url.rstrip('/')}/#/run/{quote(facts.run, safe='')}"
+    return run if facts.incident_id is None else f"{run}/incident/{facts.incident_id}"
 
 
 def title(facts: Facts) -> str:

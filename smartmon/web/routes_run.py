@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from enum import Enum
 from typing import Annotated
 
@@ -12,7 +11,6 @@ from starlette.responses import Response
 from smartmon.figures import PLOTS
 from smartmon.store import RunRow, Store
 from smartmon.web.answers import reply
-from smartmon.web.draw import draw
 from smartmon.web.models import Axis, Checkpoints, Plot, Plots, SeriesAnswer, Stats
 from smartmon.web.models_detail import Compare, Experts, Gpu, Log, Samples
 from smartmon.web.params import ERRORS, LONGEST, Limit, Run, Runs, Step
@@ -61,8 +59,6 @@ def _curves(routes: APIRouter, site: Site) -> None:
 
 
 def _plots(routes: APIRouter, site: Site) -> None:
-    drawing = threading.Lock()
-
     @routes.get("/plots", response_model=Plots, summary="Pictures of a run, as PNG in base64")
     def plots(
         request: Request,
@@ -72,12 +68,8 @@ def _plots(routes: APIRouter, site: Site) -> None:
         wanted = tuple(dict.fromkeys(one.value for one in name)) if name else tuple(PLOTS)
         with site.readers.lend() as store:
             row, path = cards.chosen(store, run), store.path
-            version = (row.attempt, row.step, store.last_event_id())
-        # One at a time: drawing takes seconds of a core.
-        with drawing:
-            found = site.memory.get(
-                ("plots", *curves.identity(row), wanted), version, lambda: draw(path, row.id, wanted)
-            )
+            version = (row.attempt, row.step, row.state, store.last_event_id())
+        found = site.pictures.get(path, row.id, wanted, run=curves.identity(row), version=version)
         told = [Plot(name=key, png=png) for key, png in found.items()]
         return reply(request, Plots(run=row.name, plots=told))
 

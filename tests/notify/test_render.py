@@ -192,7 +192,9 @@ def test_what_the_rate_cap_held_is_counted() -> None:
 
 
 def test_the_link_is_there_where_the_dashboard_can_be_reached() -> None:
-    assert "https://m.example/?run=a%2Fb%20c" in body(run="a/b c", public_url="https://m.example/")
+    assert body(run="a/b c", public_url="https://m.example/").count("https://m.example/#/run/a%2Fb%20c\n") == 1
+    told = body(run="a/b c", public_url="https://m.example", incident_id=7)
+    assert "https://m.example/#/run/a%2Fb%20c/incident/7\n" in told
 
 
 @pytest.mark.parametrize(

@@ -178,3 +178,15 @@ def test_a_build_that_fails_shows_its_last_lines(
     monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path / "bin"), "/bin", "/usr/bin"]))
     with pytest.raises(SystemExit, match=r"npm ci .*ended with 7\nno such package"):
         hook.build(tmp_path)
+
+
+def test_only_a_checkout_is_installed_where_the_page_cannot_be_built(
+    hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkout(tmp_path)[1].unlink()
+    monkeypatch.setattr(hook, "find_npm", lambda: None)
+    page = hook.BuildPage(str(tmp_path), {}, None, None, str(tmp_path), "wheel")
+    page.initialize("editable", {"artifacts": []})
+    assert "installed without the dashboard's page" in "".join(capsys.readouterr())
+    with pytest.raises(SystemExit):
+        page.initialize("standard", {"artifacts": []})
