@@ -420,3 +420,12 @@ def test_a_chart_by_itself_says_whose_it_is_and_what_its_marks_mean(store: Store
     assert figure.get_suptitle() == "my-run"
     (key,) = figure.legends
     assert [text.get_text() for text in key.get_texts()] == ["critical anomaly"]
+
+
+def test_what_matters_is_marked_however_often_something_was_noticed(store: Store) -> None:
+    run = fill(store, steady(60))
+    store.add_event(at=1.0, kind="loss_spike", message="m", run_id=run.id, step=7, severity="critical")
+    with store.transaction():
+        for step in range(500):
+            store.add_event(at=2.0, kind="plateau", message="m", run_id=run.id, step=step, severity="info")
+    assert (7, "critical") in [(mark.step, mark.severity) for mark in figures.portrait(store, run).marks]
