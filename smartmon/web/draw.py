@@ -9,7 +9,9 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,40 @@ LIMIT = 60.0
 """Seconds that drawing may take: the first time, the library looks through the machine's fonts."""
 
 
+MOST_WAITING = 4
+"""Questions for pictures at once, one of which is drawn: it takes seconds of a core."""
+
+
 class DrawError(SmartmonError):
     """There are no pictures; the message says why, and what to do."""
+
+
+class Turns:
+    """Lets one draw, and a few wait for their turn: who waits keeps a thread from all else."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._count = threading.Lock()
+        self._one = threading.Lock()
+
+    @property
+    def room(self) -> bool:
+        """Whether one more may wait."""
+        return self._waiting < MOST_WAITING
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Wait for a turn. Raises DrawError where too many wait already."""
+        with self._count:
+            if not self.room:
+                raise DrawError("other pictures are being drawn; try again in a few seconds")
+            self._waiting += 1
+        try:
+            with self._one:
+                yield
+        finally:
+            with self._count:
+                self._waiting -= 1
 
 
 def draw(database: Path, run_id: int, names: Sequence[str]) -> dict[str, str]:

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from smartmon.figures import PLOTS
 from smartmon.store import RunRow, Store
 from smartmon.web.answers import reply
-from smartmon.web.draw import draw
+from smartmon.web.draw import Turns, draw
 from smartmon.web.models import Axis, Checkpoints, Plot, Plots, SeriesAnswer, Stats
 from smartmon.web.models_detail import Compare, Experts, Gpu, Log, Samples
-from smartmon.web.params import ERRORS, LONGEST, Limit, Run, Runs, Step
+from smartmon.web.params import ERRORS, LONGEST, Run, Runs, Step
 from smartmon.web.site import Site
 from smartmon.web.views import cards, curves, experts, kept, log, machine, samples, stats
 from smartmon.web.views import compare as comparing
@@ -36,6 +36,9 @@ def router(site: Site) -> APIRouter:
 
 
 def _curves(routes: APIRouter, site: Site) -> None:
+    # Two at once use what cores they can; more would only hold as many answers in memory.
+    room = threading.BoundedSemaphore(2)
+
     @routes.get("/series", response_model=SeriesAnswer, summary="Metrics over a run, or over several")
     def series(
         *,
@@ -55,13 +58,13 @@ def _curves(routes: APIRouter, site: Site) -> None:
         ] = None,
     ) -> Response:
         ask = curves.Ask(x, start, end, max_points, attempt, smooth, mean)
-        with site.readers.lend() as store:
+        with room, site.readers.lend() as store:
             rows = _rows(store, run)
             return reply(request, curves.series(site, store, rows, list(dict.fromkeys(metric or ["loss"])), ask))
 
 
 def _plots(routes: APIRouter, site: Site) -> None:
-    drawing = threading.Lock()
+    turns = Turns()
 
     @routes.get("/plots", response_model=Plots, summary="Pictures of a run, as PNG in base64")
     def plots(
@@ -73,11 +76,14 @@ def _plots(routes: APIRouter, site: Site) -> None:
         with site.readers.lend() as store:
             row, path = cards.chosen(store, run), store.path
             version = (row.attempt, row.step, store.last_event_id())
-        # One at a time: drawing takes seconds of a core.
-        with drawing:
-            found = site.memory.get(
-                ("plots", *curves.identity(row), wanted), version, lambda: draw(path, row.id, wanted)
-            )
+        known = ("plots", *curves.identity(row), wanted)
+
+        def drawn() -> dict[str, str]:
+            # Whoever had the turn before may have drawn the same.
+            with turns.take():
+                return site.large.get(known, version, lambda: draw(path, row.id, wanted))
+
+        found = site.large.get(known, version, drawn)
         told = [Plot(name=key, png=png) for key, png in found.items()]
         return reply(request, Plots(run=row.name, plots=told))
 
@@ -118,7 +124,7 @@ def _files(routes: APIRouter, site: Site) -> None:
         run: Run = None,
         step: Step = None,
         prompt: Annotated[str | None, Query(max_length=64, description="Only this prompt, by its prompt_id.")] = None,
-        limit: Limit = 20,
+        limit: Annotated[int, Query(ge=1, le=100, description="At most this many, the newest.")] = 20,
     ) -> Response:
         with site.readers.lend() as store:
             row = cards.chosen(store, run)
