@@ -46,7 +46,7 @@ _FALLBACKS = (
 )
 """Fonts that complete DejaVu, which matplotlib brings, where they are installed."""
 _FAMILY = re.compile(r"""(style="[^"]*font-family: [^;"]+)""")
-_UNDRAWABLE = "\u25a1"
+UNDRAWABLE = "\u25a1"
 """What stands for a character that no font here has: a box."""
 
 
@@ -143,10 +143,10 @@ def plain(text: object, width: int, *, draw: bool = False) -> str:
     """
     shown = clean(" ".join(str(text)[: 8 * width].split()))
     # Noncharacters may not stand in XML at all.
-    shown = "".join(char if unicodedata.category(char) != "Cn" else _UNDRAWABLE for char in shown)
+    shown = "".join(char if unicodedata.category(char) != "Cn" else UNDRAWABLE for char in shown)
     if draw:
         known = _characters()
-        shown = "".join(char if ord(char) in known else _UNDRAWABLE for char in unicodedata.normalize("NFC", shown))
+        shown = "".join(char if ord(char) in known else UNDRAWABLE for char in unicodedata.normalize("NFC", shown))
     widths = [_columns(char) for char in shown]
     if sum(widths) <= width:
         return shown

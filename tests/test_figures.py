@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
-from smartmon import figures
+from smartmon import canvas, figures
 from smartmon.errors import SmartmonError, UsageError
-from smartmon.figures import child, portraits
+from smartmon.figures import page, portraits
 from smartmon.figures.album import CATCH_UP, METRICS, SAMPLES, Album
 from smartmon.figures.album import name as picture_name
+from smartmon.figures.child import Child
+from smartmon.figures.page import chart
 from smartmon.records import Change, IncidentChange, Severity, Snapshot, SnapshotState
 from smartmon.sources.history import series_of
 from smartmon.store import RunRow, Store
@@ -272,13 +274,13 @@ def test_single_pictures_come_by_name(store: Store) -> None:
 
 def test_a_server_has_them_drawn_elsewhere(store: Store) -> None:
     run = fill(store, steady(30))
-    assert {size(one) for one in child.plots(store.path, run.id, ["loss"]).values()} == {(1050, 540)}
+    assert {size(one) for one in Child(store.path, run.id, ["loss"]).pictures().values()} == {(1050, 540)}
     with pytest.raises(UsageError, match="there is no picture nope"):
-        child.plots(store.path, run.id, ["nope"])
+        Child(store.path, run.id, ["nope"])
     with pytest.raises(SmartmonError, match=r"drawing failed: .*there is no run 99"):
-        child.plots(store.path, 99, ["loss"])
+        Child(store.path, 99, ["loss"]).pictures()
     with pytest.raises(SmartmonError, match="given up"):
-        child.plots(store.path, run.id, ["loss"], limit=0.01)
+        Child(store.path, run.id, ["loss"]).pictures(0.01)
 
 
 def test_a_server_hears_that_matplotlib_is_missing(
@@ -288,7 +290,7 @@ def test_a_server_hears_that_matplotlib_is_missing(
     (tmp_path / "absent" / "matplotlib.py").write_text("raise ModuleNotFoundError('no', name='matplotlib')\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'absent'}:{os.environ.get('PYTHONPATH', '')}")
     with pytest.raises(ModuleNotFoundError):
-        child.plots(store.path, fill(store, steady(3)).id, ["loss"])
+        Child(store.path, fill(store, steady(3)).id, ["loss"]).pictures()
 
 
 def test_drawing_leaves_matplotlib_as_it_was(store: Store) -> None:
@@ -359,3 +361,62 @@ def test_an_album_never_writes_over_the_trainers_own(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="smartmon did not write"):
         Album(tmp_path, 1)
     assert (tmp_path / METRICS).read_text() == "[]"
+
+
+def test_nothing_is_drawn_beside_the_axes_it_belongs_to(store: Store) -> None:
+    rows: dict[int, dict[str, float]] = {
+        step: {"loss": 1.0, **({"accuracy": 50.0} if step < 20 else {})} for step in range(200)
+    }
+    run = fill(store, rows)
+    for step in range(150, 160):
+        store.add_event(at=1.0, kind="loss_spike", message="m", run_id=run.id, step=step, severity="critical")
+    told = figures.portrait(store, run)
+    for name, marks in (("loss", 4), ("accuracy", 0)):
+        (axes,) = chart(name, told, (7.0, 3.6)).axes
+        low, high = axes.get_xlim()
+        drawn = [step for line in axes.get_lines() if line.get_marker() == "v" for step in line.get_xdata()]
+        assert all(low <= step <= high for step in drawn)
+        # Ten in a row would be a bar across the chart.
+        assert len(drawn) <= marks
+
+
+def test_a_long_name_and_a_long_headline_stay_on_the_paper(store: Store) -> None:
+    run = fill(store, steady(60), name="W" * 200)
+    data = {"best_metric": "W" * 200, "best_loss": 1e-9, "best_loss_step": 2**50}
+    store.update_run(run.id, total_steps=2**53, data=data)
+    (found,) = store.runs()
+    with canvas.drawing():
+        figure = page._page(figures.portrait(store, found), draw=True)
+        figure.draw_without_rendering()
+        wide = [text.get_window_extent().x1 / figure.bbox.width for text in figure.texts]
+    assert max(wide) < 0.95
+
+
+def test_letters_that_no_font_has_are_explained(store: Store) -> None:
+    run = fill(store, steady(20))
+    store.update_run(run.id, data={"samples": {"recent_examples": [{"step": 1, "prompt": "\U00016a00"}]}})
+    (found,) = store.runs()
+    with canvas.drawing():
+        figure = page._page(figures.portrait(store, found), draw=True)
+    assert any("no font on this machine has" in text.get_text() for text in figure.texts)
+
+
+@pytest.mark.parametrize("lowest", [1e-12, 1e-3, 0.9e-2, 1e-2], ids=["steep", "decade", "near", "flat"])
+def test_the_axis_of_the_learning_rate_has_some_ticks_and_not_too_many(store: Store, lowest: float) -> None:
+    rows = {step: {"learning_rate": max(lowest, 1e-2 * (1 - step / 99))} for step in range(100)}
+    told = figures.portrait(store, fill(store, rows))
+    with canvas.drawing():
+        (axes,) = chart("learning_rate", told, (7.0, 3.6)).axes
+        low, high = axes.get_ylim()
+        ticks = [tick for tick in axes.yaxis.get_majorticklocs() if low <= tick <= high]
+    assert 2 <= len(ticks) <= 8
+
+
+def test_a_chart_by_itself_says_whose_it_is_and_what_its_marks_mean(store: Store) -> None:
+    run = fill(store, steady(30))
+    store.add_event(at=1.0, kind="loss_spike", message="m", run_id=run.id, step=20, severity="critical")
+    with canvas.drawing():
+        figure = page._alone("loss", figures.portrait(store, run))
+    assert figure.get_suptitle() == "my-run"
+    (key,) = figure.legends
+    assert [text.get_text() for text in key.get_texts()] == ["critical anomaly"]

@@ -7,12 +7,14 @@ import re
 
 from smartmon import canvas
 from smartmon.canvas import plain
+from smartmon.figures import key
 from smartmon.figures.page import chart, headline, ready
 from smartmon.figures.panels import PANELS
 from smartmon.figures.portraits import Portrait
 from smartmon.text import clock, count
 
-_SIZE = (4.8, 2.9)
+_SIZE = (4.0, 2.6)
+"""Inches: drawn as wide as a phone, letters are as large there as they need to be."""
 _SHADES = {
     canvas.INK: ("ink", "#e8eaee"),
     canvas.MUTED: ("muted", "#9aa3b0"),
@@ -61,7 +63,7 @@ def html(told: Portrait) -> str:
 <section class="charts">
 {charts}
 </section>
-<p class="key">{escaping.escape(_key(told))}</p>
+<p class="key">{escaping.escape(key.words(told))}</p>
 {_samples(told)}
 </main>
 <footer>{escaping.escape(drawn)}</footer>
@@ -101,25 +103,15 @@ table {{ border-collapse: collapse; width: 100%; font-size: .875rem }}
 th, td {{ padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--grid);
   text-align: left; vertical-align: top }}
 td {{ overflow-wrap: anywhere; unicode-bidi: isolate }}
+footer {{ margin-top: 1.5rem; font-size: .875rem }}
 .number {{ text-align: right; white-space: nowrap }}
 @media print {{ .charts {{ grid-template-columns: 1fr 1fr }} body {{ font-size: 10pt; padding: 0 }} }}
 """.strip()
 
 
-def _key(told: Portrait) -> str:
-    parts = []
-    if told.marks:
-        parts.append("Triangles at the top edge are anomalies: full for critical, hollow for warning; a tick is info.")
-    if told.snapshots:
-        parts.append("Squares at the bottom edge are snapshots.")
-    if told.attempts:
-        parts.append("Dotted lines are restarts.")
-    return " ".join(parts)
-
-
 def _samples(told: Portrait) -> str:
     if not told.examples:
-        return '<h2>Last samples</h2><p class="key">The trainer told of none.</p>'
+        return '<h2>Last samples</h2><p class="key">No samples were logged.</p>'
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("Prompt", "Expected", "Answer", "Result"))
     rows = "\n".join(
         f'<tr><td class="number">{count(one.step)}</td>'

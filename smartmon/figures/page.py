@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from smartmon import canvas
-from smartmon.canvas import GRID, INK, MUTED, ORANGE, PAPER, plain
+from smartmon.canvas import GRID, MUTED, UNDRAWABLE, plain
 from smartmon.errors import UsageError
-from smartmon.figures.panels import PANELS
+from smartmon.figures import key
+from smartmon.figures.panels import MARKED, PANELS
 from smartmon.figures.portraits import Portrait, portrait
 from smartmon.store import RunRow, Store
 from smartmon.text import clock, count, duration, number
@@ -22,7 +23,10 @@ SAMPLE = 40
 
 _PAGE = (8.27, 11.69)
 """Inches: a sheet of A4."""
+_LEFT, _RIGHT = 0.085, 0.935
+"""What is written lies between these shares of the width: printers leave a margin white."""
 _CHART = (7.0, 3.6)
+_SAID = {"eval_loss": "evaluation loss", "eval_accuracy": "evaluation accuracy"}
 _ONE_AT_A_TIME = threading.Lock()
 """matplotlib's settings belong to the whole process."""
 
@@ -70,11 +74,11 @@ def plots_of(told: Portrait, names: Iterable[str]) -> dict[str, bytes]:
     for name in names:
         # One by one, so that somebody who waits for a single chart does not wait for all of another's.
         with ready():
-            drawn[name] = canvas.png(_page(told, draw=True) if name == "overview" else chart(name, told))
+            drawn[name] = canvas.png(_page(told, draw=True) if name == "overview" else _alone(name, told))
     return drawn
 
 
-def chart(name: str, told: Portrait, size: tuple[float, float] = _CHART) -> Any:
+def chart(name: str, told: Portrait, size: tuple[float, float]) -> Any:
     """One of the charts as a figure of its own. To be called while `ready` is held."""
     from matplotlib.figure import Figure
 
@@ -83,18 +87,52 @@ def chart(name: str, told: Portrait, size: tuple[float, float] = _CHART) -> Any:
     return figure
 
 
+def _alone(name: str, told: Portrait) -> Any:
+    """A chart that says itself whose it is, and what its marks mean."""
+    figure = chart(name, told, _CHART)
+    figure.suptitle(plain(told.name, 90, draw=True), x=0.99, ha="right", fontsize=7.5, color=MUTED)
+    marks = key.handles(told) if name in MARKED else []
+    if marks:
+        figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), columnspacing=1.2)
+    return figure
+
+
 def _page(told: Portrait, *, draw: bool) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_PAGE)
-    figure.text(0.075, 0.968, plain(told.name, 60, draw=draw), fontsize=15, fontweight="bold", va="center")
-    figure.text(0.075, 0.947, headline(told), fontsize=8.5, color=MUTED, va="center")
-    grid = figure.add_gridspec(3, 2, left=0.075, right=0.94, top=0.905, bottom=0.245, hspace=0.36, wspace=0.2)
+    _write(figure, 0.966, plain(told.name, 60, draw=draw), fontsize=15, fontweight="bold")
+    _write(figure, 0.9475, headline(told), fontsize=8.5, color=MUTED)
+    bottom = 0.26 if told.examples else 0.1
+    grid = figure.add_gridspec(
+        3,
+        2,
+        left=_LEFT,
+        right=_RIGHT - 0.03,
+        top=0.9,
+        bottom=bottom,
+        hspace=0.36 if told.examples else 0.3,
+        wspace=0.24,
+    )
     for place, draw_panel in enumerate(PANELS.values()):
         draw_panel(figure.add_subplot(grid[place // 2, place % 2]), told)
-    _key(figure, told)
-    _table(figure, told, draw=draw)
+    marks = key.handles(told)
+    if marks:
+        where = (_LEFT - 0.005, 0.929)
+        figure.legend(handles=marks, loc="center left", bbox_to_anchor=where, ncols=len(marks), columnspacing=1.2)
+    _table(figure, told, bottom - 0.052, draw=draw)
     return figure
+
+
+def _write(figure: Any, y: float, words: str, *, fontsize: float, **style: Any) -> None:
+    """A line across the page, in smaller letters where it would be too long."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    written = figure.text(_LEFT, y, words, fontsize=fontsize, va="center", **style)
+    measure: Any = FigureCanvasAgg(figure)
+    wide = written.get_window_extent(measure.get_renderer()).width / figure.bbox.width
+    if wide > _RIGHT - _LEFT:
+        written.set_fontsize(0.98 * fontsize * (_RIGHT - _LEFT) / wide)
 
 
 def headline(told: Portrait) -> str:
@@ -104,7 +142,8 @@ def headline(told: Portrait) -> str:
         done += f" of {count(told.total_steps)} ({100 * min(1.0, told.step / told.total_steps):.0f} %)"
     parts = [told.state, done]
     if told.best is not None:
-        parts.append(f"best {plain(told.best_metric, 30)} {number(told.best)} at step {count(told.best_step)}")
+        metric = _SAID.get(told.best_metric, plain(told.best_metric, 30))
+        parts.append(f"best {metric} {number(told.best)} at step {count(told.best_step)}")
     if told.began is not None and told.last is not None and told.last - told.began >= 1.0:
         parts.append(f"{duration(told.last - told.began)} until {clock(told.last)[:16]}")
     still = f", {told.open_incidents} open" if told.open_incidents else ""
@@ -112,48 +151,30 @@ def headline(told: Portrait) -> str:
     return "   ·   ".join(parts)
 
 
-def _key(figure: Any, told: Portrait) -> None:
-    """Explain the marks that all charts share, where there are any."""
-    from matplotlib.lines import Line2D
-
-    grave = {mark.severity for mark in told.marks}
-    known: dict[str, tuple[str, dict[str, Any]]] = {
-        "critical": ("critical anomaly", {"marker": "v", "mfc": ORANGE, "mec": INK}),
-        "warning": ("warning", {"marker": "v", "mfc": PAPER, "mec": ORANGE}),
-        "info": ("noticed", {"marker": "|", "mec": MUTED}),
-    }
-    marks = [
-        Line2D([], [], ls="", ms=5, mew=0.9, label=words, **style)
-        for name, (words, style) in known.items()
-        if name in grave
-    ]
-    if told.snapshots:
-        marks.append(Line2D([], [], ls="", marker="s", ms=4, mfc=PAPER, mec=INK, mew=0.8, label="snapshot"))
-    if told.attempts:
-        marks.append(Line2D([], [], color=MUTED, lw=0.8, ls=(0, (1, 1.5)), label="restart"))
-    if marks:
-        figure.legend(
-            handles=marks, loc="center left", bbox_to_anchor=(0.07, 0.9305), ncols=len(marks), columnspacing=1.4
-        )
-
-
-def _table(figure: Any, told: Portrait, *, draw: bool) -> None:
-    """The last samples, newest last, each cut to what a line holds."""
-    figure.text(0.075, 0.196, "Last samples", fontsize=9, fontweight="bold", va="center")
+def _table(figure: Any, told: Portrait, top: float, *, draw: bool) -> None:
+    """The last samples, newest last: each with what was expected above what came, so that they can be compared."""
+    figure.text(_LEFT, top, "Last samples", fontsize=9, fontweight="bold", va="center")
     if not told.examples:
-        figure.text(0.075, 0.176, "the trainer told of none", fontsize=7, color=MUTED, va="center")
+        figure.text(_LEFT, top - 0.018, "no samples were logged", fontsize=8, color=MUTED, va="center")
         return
-    columns = ((0.075, "step"), (0.13, "prompt"), (0.386, "expected"), (0.642, "answer"), (0.898, "result"))
-    for x, head in columns:
-        figure.text(x, 0.174, head, fontsize=6.5, color=MUTED, va="center")
     from matplotlib.lines import Line2D
 
+    columns = (_LEFT, 0.145, 0.485, 0.555, 0.875)
+    boxes = False
     for row, one in enumerate(told.examples):
-        y = 0.152 - row * 0.0235
-        figure.add_artist(Line2D([0.075, 0.94], [y + 0.0125] * 2, color=GRID, lw=0.6))
-        cells = (count(one.step), one.prompt, one.expected, one.answer, one.result)
-        for (x, _head), cell in zip(columns, cells):
-            figure.text(x, y, plain(cell, SAMPLE, draw=draw), fontsize=5.7, family=_mono(), va="center")
+        y = top - 0.022 - row * 0.0335
+        figure.add_artist(Line2D([_LEFT, _RIGHT], [y + 0.0095] * 2, color=GRID, lw=0.6))
+        upper = (count(one.step), plain(one.prompt, SAMPLE, draw=draw), "expected", one.expected, one.result)
+        lower = ("", "", "answer", one.answer, "")
+        for cells, line in ((upper, y), (lower, y - 0.0135)):
+            for place, (x, cell) in enumerate(zip(columns, cells)):
+                words = plain(cell, SAMPLE, draw=draw)
+                boxes = boxes or UNDRAWABLE in words
+                style = {"color": MUTED, "fontsize": 6.5} if place == 2 else {"family": _mono(), "fontsize": 7}
+                figure.text(x, line, words, va="center", **style)
+    if boxes and draw:
+        words = f"{UNDRAWABLE}: a letter that no font on this machine has; the .html holds it"
+        figure.text(_RIGHT, top, words, fontsize=6.5, color=MUTED, va="center", ha="right")
 
 
 def _mono() -> list[str]:

@@ -14,10 +14,17 @@ from smartmon.figures.portraits import Curve, Portrait
 from smartmon.store.rows import Point
 from smartmon.text import number
 
-_STEEP = 60.0
-"""From this ratio of the highest to the middle value on, a loss is drawn on a logarithmic axis."""
+_STEEP = 12.0
+"""From this ratio of the highest to the middle value on, a loss is drawn on a logarithmic axis: a spike would else
+press all the rest into a line."""
 _CROWD = 60
 """Of more anomalies than this only the marks are drawn, without a line through the chart each."""
+_NEAR = 0.012
+"""Anomalies nearer than this share of the width are drawn as one: ten in ten steps would be a bar across the chart."""
+_FEW = 30
+"""Up to so many points each is drawn as one."""
+_DEPTH = 1e-4
+"""A learning rate below this share of its highest is as good as none: a schedule's end would else fill the axis."""
 _TICKS = 7
 _WORDS = {
     "tokens_per_sec": "tokens/s",
@@ -36,7 +43,8 @@ def loss(axes: Any, told: Portrait) -> None:
     if told.best is not None and told.best_step is not None:
         label = f"best {number(told.best)} at step {told.best_step:,}"
         axes.plot([told.best_step], [told.best], "*", ms=8, mfc=PAPER, mec=INK, mew=0.9, label=label, zorder=6)
-    _logarithmic(axes, [*curve.values, *other.values])
+    if _logarithmic(axes, [*curve.values, *other.values]):
+        axes.set_title("Loss (log)")
     _finish(axes, told, [curve, other], "no loss was logged")
 
 
@@ -59,22 +67,24 @@ def throughput(axes: Any, told: Portrait) -> None:
     if values:
         mean = math.fsum(values) / len(values)
         axes.axhline(mean, color=INK, lw=0.9, ls=(0, (6, 3)), label=f"mean of the run: {_level(mean)}", zorder=4)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(*values, mean) or 1)
     _finish(axes, told, [curve], "no speed was logged")
 
 
 def learning_rate(axes: Any, told: Portrait) -> None:
-    """The learning rate on a logarithmic axis; its zeros lie below it."""
+    """The learning rate on a logarithmic axis; its zeros, and what is next to none, lie below it."""
     curve = told.curves["learning_rate"]
     _frame(axes, "Learning rate (log)", told)
     high = [point for point in curve.points if point.last > 0]
-    axes.plot(*_joined(high, "last"), color=PURPLE, lw=1.3, zorder=3)
+    axes.plot(*_joined(high, "last"), color=PURPLE, lw=1.3, zorder=3, **_dot(high))
     if high:
         peak = max(high, key=lambda point: point.last)
         label = f"highest {number(peak.last)} at step {peak.step:,}"
         axes.plot([peak.step], [peak.last], "D", ms=4, mfc=PAPER, mec=INK, mew=0.9, label=label, zorder=5)
         axes.set_yscale("log")
-        _plain_ticks(axes.yaxis, _level)
+        least = min(point.last for point in high)
+        axes.set_ylim(max(least, _DEPTH * peak.last) / 1.3, peak.last * 1.5)
+        _plain_ticks(axes.yaxis, lambda rate: number(rate) if rate >= 1e-3 else f"{rate:.0e}")
     _finish(axes, told, [curve] if high else [], "no learning rate was logged")
 
 
@@ -92,15 +102,16 @@ def loss_accuracy(axes: Any, told: Portrait) -> None:
     axes.set_ylim(0, 100)
     if _is_steep(losses):
         axes.set_xscale("log")
+        axes.set_xlabel("loss (log)")
     _plain_ticks(axes.xaxis, _level)
-    dots = axes.scatter(losses, shares, c=steps, cmap="cividis", s=11, edgecolors=MUTED, linewidths=0.25, zorder=3)
+    dots = axes.scatter(losses, shares, c=steps, cmap="cividis", s=11, edgecolors=MUTED, linewidths=0.35, zorder=3)
     if steps[0] != steps[-1]:
         bar = axes.figure.colorbar(dots, ax=axes, pad=0.02, aspect=30)
         bar.outline.set_visible(False)
         # As shapes: an embedded picture is what a browser's content policy may refuse.
         bar.solids.set_rasterized(False)
         bar.solids.set_edgecolor("face")
-        _plain_ticks(bar.ax.yaxis, _steps)
+        _plain_ticks(bar.ax.yaxis, _steps, whole=True)
 
 
 def recent(axes: Any, told: Portrait) -> None:
@@ -109,15 +120,16 @@ def recent(axes: Any, told: Portrait) -> None:
     shares = told.recent["accuracy"] if told.recent["accuracy"].count else told.recent["eval_accuracy"]
     axes.set_title("Last 500 steps")
     axes.grid(True)
-    _plain_ticks(axes.xaxis, _steps)
+    _plain_ticks(axes.xaxis, lambda step: f"{step:,.0f}", whole=True)
     axes.set_xlabel("step")
     axes.plot(*_joined(curve.points, "last"), color=BLUE, lw=1.0, zorder=3, label="loss (left)", **_dot(curve.points))
     axes.set_ylabel("loss", color=BLUE)
     _plain_ticks(axes.yaxis, _level)
-    _logarithmic(axes, curve.values)
     if not curve.values and not shares.values:
         _empty(axes, "nothing was logged")
         return
+    if _logarithmic(axes, curve.values):
+        axes.set_ylabel("loss (log)", color=BLUE)
     if shares.values:
         right = axes.twinx()
         right.spines["right"].set_visible(True)
@@ -133,7 +145,17 @@ def recent(axes: Any, told: Portrait) -> None:
             **_dot(shares.points),
         )
         handles = [*axes.get_lines(), *right.get_lines()]
-        right.legend(handles=handles, loc="upper right", bbox_to_anchor=(1.0, 1.13), ncols=2, borderaxespad=0)
+        right.legend(
+            handles=handles,
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=2,
+            fontsize=6.5,
+            handlelength=1.6,
+            columnspacing=0.9,
+            borderaxespad=0.1,
+            borderpad=0.2,
+        )
 
 
 PANELS: dict[str, Callable[[Any, Portrait], None]] = {
@@ -145,12 +167,14 @@ PANELS: dict[str, Callable[[Any, Portrait], None]] = {
     "recent": recent,
 }
 """Name -> what draws it, in the order of a page."""
+MARKED = ("loss", "accuracy", "throughput", "learning_rate")
+"""Those that have the marks of what happened."""
 
 
 def _frame(axes: Any, title: str, told: Portrait) -> None:
     axes.set_title(title)
     axes.grid(True)
-    _plain_ticks(axes.xaxis, _steps)
+    _plain_ticks(axes.xaxis, _steps, whole=True)
     _plain_ticks(axes.yaxis, _level)
     axes.set_xlabel("step")
     for step in told.attempts:
@@ -159,13 +183,14 @@ def _frame(axes: Any, title: str, told: Portrait) -> None:
 
 def _line(axes: Any, curve: Curve, colour: str, name: str) -> None:
     """A curve: the extremes as a band, the values thin and light, their mean thick and dark."""
-    many = len(curve.points) > 1
     if curve.undone:
-        axes.plot(*_joined(curve.undone, "last"), color=MUTED, lw=0.6, ls=":", label="undone by a restart", zorder=2)
+        undone = _joined(curve.undone, "last", apart=True)
+        axes.plot(*undone, color=MUTED, lw=0.6, ls=":", zorder=2)
     if curve.count > len(curve.points) + len(curve.undone):
+        # Its edge has a width: a spike of one step in a million is narrower than a dot.
         steps, lows = _joined(curve.points, "min")
-        axes.fill_between(steps, lows, _joined(curve.points, "max")[1], color=colour, alpha=0.18, lw=0, zorder=2)
-    style = {"lw": 0.7, "alpha": 0.6} if many else _dot(curve.points)
+        axes.fill_between(steps, lows, _joined(curve.points, "max")[1], color=colour, alpha=0.2, lw=0.5, zorder=2)
+    style = {"lw": 0.7, "alpha": 0.6} if len(curve.points) > _FEW else {"lw": 0.9, **_dot(curve.points)}
     axes.plot(*_joined(curve.points, "last"), color=colour, zorder=3, **({"label": name} if name else {}), **style)
     if curve.means and curve.values:
         axes.plot(*zip(*curve.means), color=colour, lw=1.8, label=f"mean of {curve.reach:,} steps", zorder=4)
@@ -189,17 +214,19 @@ def _dots(axes: Any, curve: Curve, colour: str, name: str) -> None:
 
 
 def _dot(points: Sequence[Point]) -> dict[str, Any]:
-    return {"marker": "o", "ms": 4} if len(points) == 1 else {}
+    return {"marker": "o", "ms": 4 if len(points) == 1 else 2.5} if len(points) <= _FEW else {}
 
 
-def _joined(points: Iterable[Point], column: str) -> tuple[list[float], list[float]]:
-    """Steps and values, with a gap where one attempt's undone steps end and another's begin."""
+def _joined(points: Iterable[Point], column: str, *, apart: bool = False) -> tuple[list[float], list[float]]:
+    """Steps and values; with `apart` there is a gap where one attempt's undone steps end and another's begin."""
     steps: list[float] = []
     values: list[float] = []
+    before: Point | None = None
     for point in points:
-        if steps and point.step <= steps[-1]:
+        if before is not None and (point.step <= before.step or (apart and point.attempt != before.attempt)):
             steps.append(math.nan)
             values.append(math.nan)
+        before = point
         steps.append(point.step)
         values.append(getattr(point, column))
     return steps, values
@@ -224,9 +251,7 @@ def _finish(axes: Any, told: Portrait, curves: Sequence[Curve], nothing: str) ->
         )
     bad = sorted({step for curve in curves for step in curve.bad})
     if bad:
-        axes.plot(
-            bad, [0.965] * len(bad), "x", ms=4.5, mec=INK, mew=1.1, transform=lane, label="NaN or infinite", zorder=7
-        )
+        axes.plot(bad, [0.965] * len(bad), "x", ms=4.5, mec=INK, mew=1.1, transform=lane, zorder=7)
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(handles, labels, loc="best", handlelength=1.8, labelspacing=0.25, borderaxespad=0.3)
@@ -235,7 +260,11 @@ def _finish(axes: Any, told: Portrait, curves: Sequence[Curve], nothing: str) ->
 def _anomalies(axes: Any, told: Portrait) -> None:
     """Marks at the top edge: full for critical, hollow for warning, a tick for info; a line below those that matter."""
     lane = axes.get_xaxis_transform()
-    grave = {mark.step for mark in told.marks if mark.severity != "info"}
+    low, high = axes.get_xlim()
+    least = _NEAR * (high - low)
+    # Of other charts' steps: a mark beyond the axes would lie on the chart beside it.
+    seen = [mark for mark in told.marks if low <= mark.step <= high]
+    grave = _apart((mark.step for mark in seen if mark.severity != "info"), least)
     if len(grave) <= _CROWD:
         for step in grave:
             axes.axvline(step, color=ORANGE, lw=0.6, alpha=0.55, zorder=1.6)
@@ -244,9 +273,18 @@ def _anomalies(axes: Any, told: Portrait) -> None:
         ("warning", {"marker": "v", "ms": 5, "mfc": PAPER, "mec": ORANGE, "mew": 0.9}),
         ("critical", {"marker": "v", "ms": 5.5, "mfc": ORANGE, "mec": INK, "mew": 0.4}),
     ):
-        steps = sorted({mark.step for mark in told.marks if mark.severity == severity})
+        steps = _apart((mark.step for mark in seen if mark.severity == severity), least)
         if steps:
             axes.plot(steps, [1.0] * len(steps), ls="", transform=lane, clip_on=False, zorder=7, **style)
+
+
+def _apart(steps: Iterable[int], least: float) -> list[int]:
+    """The first of each cluster of steps: those that lie at least so far apart."""
+    kept: list[int] = []
+    for step in sorted(steps):
+        if not kept or step - kept[-1] >= max(1.0, least):
+            kept.append(step)
+    return kept
 
 
 def _empty(axes: Any, words: str) -> None:
@@ -255,10 +293,13 @@ def _empty(axes: Any, words: str) -> None:
     axes.spines[:].set_color(GRID)
 
 
-def _logarithmic(axes: Any, values: Sequence[float]) -> None:
-    if _is_steep(values):
-        axes.set_yscale("log")
-        _plain_ticks(axes.yaxis, _level)
+def _logarithmic(axes: Any, values: Sequence[float]) -> bool:
+    """Make the axis logarithmic where the values want it; returns whether it is."""
+    if not _is_steep(values):
+        return False
+    axes.set_yscale("log")
+    _plain_ticks(axes.yaxis, _level)
+    return True
 
 
 def _is_steep(values: Sequence[float]) -> bool:
@@ -266,16 +307,35 @@ def _is_steep(values: Sequence[float]) -> bool:
     return bool(ordered) and ordered[0] > 0 and ordered[-1] > _STEEP * ordered[len(ordered) // 2]
 
 
-def _plain_ticks(axis: Any, words: Callable[[float], str]) -> None:
+def _plain_ticks(axis: Any, words: Callable[[float], str], *, whole: bool = False) -> None:
     """Letter an axis without formulas or powers, which a reader of a picture would have to decode."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
-    log = axis.get_scale() == "log"
-    axis.set_major_locator(
-        LogLocator(subs=(1.0, 2.0, 5.0), numticks=8) if log else MaxNLocator(_TICKS, steps=[1, 2, 2.5, 5, 10])
-    )
+    if axis.get_scale() == "log":
+        axis.set_major_locator(_decades())
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(MaxNLocator(_TICKS, steps=[1, 2, 2.5, 5, 10], integer=whole))
     axis.set_major_formatter(FuncFormatter(lambda value, _place: words(float(value))))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _decades() -> Any:
+    """A logarithmic axis with as many round numbers as there is room to letter: 1, 2, 5 or 1, 3 or 1 of each decade."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    class Decades(LogLocator):
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            low, high = sorted((vmin, vmax))
+            for subs in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+                self.set_params(subs=subs, numticks=_TICKS + 2)
+                ticks = [tick for tick in super().tick_values(vmin, vmax) if low <= tick <= high]
+                if len(ticks) <= _TICKS:
+                    break
+            # Within less than a decade there may be none, or one, which tells no scale.
+            return ticks if len(ticks) > 1 else MaxNLocator(_TICKS).tick_values(vmin, vmax)
+
+    return Decades()
 
 
 def _level(value: float) -> str:

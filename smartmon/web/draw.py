@@ -1,105 +1,104 @@
-"""Draws a run's pictures in a process of its own, for the library that draws is larger than all the rest of the server.
-
-`python -m smartmon.web.draw` takes what to draw on standard input and gives the pictures on standard output, in JSON.
-"""
+"""A run's pictures for the page: drawn by a child, one run at a time, remembered, and not drawn anew each second."""
 
 from __future__ import annotations
 
 import base64
-import json
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any
 
 from smartmon.errors import SmartmonError
+from smartmon.figures.child import Child
 
-LIMIT = 60.0
-"""Seconds that drawing may take: the first time, the library looks through the machine's fonts."""
-
-
-MOST_WAITING = 4
-"""Questions for pictures at once, one of which is drawn: it takes seconds of a core."""
+FRESH = 15.0
+"""Seconds for which a picture is good enough, though the run has gone on: drawing takes seconds of a core."""
+WAIT = 20.0
+"""Seconds that a request waits for its turn."""
+WAITING = 4
+"""Requests that wait: each holds a thread of the server, which has others to answer."""
+KEPT = 70
+"""Pictures that are remembered: those of ten runs, some 10 MB."""
 
 
 class DrawError(SmartmonError):
     """There are no pictures; the message says why, and what to do."""
 
 
-class Turns:
-    """Lets one draw, and a few wait for their turn: who waits keeps a thread from all else."""
+class Pictures:
+    """Gives pictures. Threads may share it; `clock` only ever goes forward."""
 
-    def __init__(self) -> None:
-        self._waiting = 0
-        self._count = threading.Lock()
-        self._one = threading.Lock()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[tuple[Hashable, str], tuple[Hashable, float, str]] = OrderedDict()
+        self._places = threading.Semaphore(1 + WAITING)
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._child: Child | None = None
+        self._closed = False
 
-    @property
-    def room(self) -> bool:
-        """Whether one more may wait."""
-        return self._waiting < MOST_WAITING
+    def get(
+        self, database: Path, run_id: int, names: Sequence[str], *, run: Hashable, version: Hashable
+    ) -> dict[str, str]:
+        """Return pictures by name, as PNG in base64. Raises DrawError.
 
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Wait for a turn. Raises DrawError where too many wait already."""
-        with self._count:
-            if not self.room:
-                raise DrawError("other pictures are being drawn; try again in a few seconds")
-            self._waiting += 1
+        `run` is what they are remembered by; those of another `version` are good for `FRESH` seconds.
+        """
+        if self._missing(run, version, names):
+            if not self._places.acquire(blocking=False):
+                raise DrawError("too many pictures are asked for at once; try again in some seconds")
+            try:
+                self._draw(database, run_id, names, run, version)
+            finally:
+                self._places.release()
+        with self._lock:
+            return {name: self._kept[run, name][2] for name in names if (run, name) in self._kept}
+
+    def close(self) -> None:
+        """Draw no more; whoever waits for a picture hears so."""
+        with self._lock:
+            self._closed = True
+            if self._child is not None:
+                self._child.kill()
+
+    def _draw(self, database: Path, run_id: int, names: Sequence[str], run: Hashable, version: Hashable) -> None:
+        """Draw what is missing, once it is this thread's turn: whoever had it before may have drawn the same."""
+        if not self._turn.acquire(timeout=WAIT):
+            raise DrawError("other pictures are being drawn; try again in some seconds")
         try:
-            with self._one:
-                yield
+            missing = self._missing(run, version, names)
+            drawn = self._drawn(database, run_id, missing) if missing else {}
+            with self._lock:
+                for name, png in drawn.items():
+                    self._kept[run, name] = version, self._clock(), base64.b64encode(png).decode("ascii")
+                    self._kept.move_to_end((run, name))
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
         finally:
-            with self._count:
-                self._waiting -= 1
+            self._turn.release()
 
+    def _missing(self, run: Hashable, version: Hashable, names: Sequence[str]) -> list[str]:
+        with self._lock:
+            now = self._clock()
+            found = {name: self._kept.get((run, name)) for name in names}
+        return [
+            name for name, known in found.items() if known is None or (known[0] != version and now - known[1] >= FRESH)
+        ]
 
-def draw(database: Path, run_id: int, names: Sequence[str]) -> dict[str, str]:
-    """Return pictures by name, as PNG in base64. Raises DrawError."""
-    told = json.dumps({"database": str(database), "run_id": run_id, "names": list(names)}).encode()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "smartmon.web.draw"],
-            input=told,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=LIMIT,
-            check=False,
-        )
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except subprocess.TimeoutExpired:
-        raise DrawError(f"drawing took longer than {LIMIT:.0f} s; try again when the machine is less busy") from None
-    except (OSError, ValueError):
-        raise DrawError("drawing failed; `smartmon report` says why") from None
-    if "error" in answer:
-        raise DrawError(str(answer["error"]))
-    return {str(name): str(png) for name, png in answer["plots"].items()}
-
-
-def main() -> None:
-    """Draw what standard input asks for."""
-    sys.stdout.write(json.dumps(_answer(json.loads(sys.stdin.buffer.read()))))
-
-
-def _answer(told: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        from smartmon.figures import plots
-        from smartmon.store import Store
-
-        with Store.open(Path(told["database"]), readonly=True) as store:
-            run = store.run_by_id(told["run_id"])
-            drawn = plots(store, run, told["names"]) if run is not None else {}
-    except ModuleNotFoundError as error:
-        return {
-            "error": f"drawing needs a package that is not installed here ({error.name}); pip install 'smartmon[plots]'"
-        }
-    except SmartmonError as error:
-        return {"error": str(error)}
-    return {"plots": {name: base64.b64encode(png).decode("ascii") for name, png in drawn.items()}}
-
-
-if __name__ == "__main__":
-    main()
+    def _drawn(self, database: Path, run_id: int, names: Sequence[str]) -> dict[str, bytes]:
+        try:
+            with self._lock:
+                if self._closed:
+                    raise DrawError("the dashboard ends")
+                self._child = Child(database, run_id, names)
+            return self._child.pictures()
+        except ModuleNotFoundError as error:
+            raise DrawError(
+                f"drawing needs a package that is not installed here ({error.name}); pip install 'smartmon[plots]'"
+            ) from None
+        except SmartmonError as error:
+            raise DrawError(f"{error}; `smartmon report` says more") from None
+        finally:
+            with self._lock:
+                self._child = None

@@ -34,5 +34,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     421: {"model": Problem, "description": "The server does not go by the name in the Host header."},
     422: {"model": Problem, "description": "A parameter is out of its bounds."},
     431: {"model": Problem, "description": "The headers are too many, or too long."},
-    503: {"model": Problem, "description": "The database cannot be read, or too many pages are open."},
+    503: {
+        "model": Problem,
+        "description": "The database cannot be read, too much is asked for at once, or nothing can be drawn here.",
+    },
 }

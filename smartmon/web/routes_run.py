@@ -12,7 +12,6 @@ from starlette.responses import Response
 from smartmon.figures import PLOTS
 from smartmon.store import RunRow, Store
 from smartmon.web.answers import reply
-from smartmon.web.draw import Turns, draw
 from smartmon.web.models import Axis, Checkpoints, Plot, Plots, SeriesAnswer, Stats
 from smartmon.web.models_detail import Compare, Experts, Gpu, Log, Samples
 from smartmon.web.params import ERRORS, LONGEST, Run, Runs, Step
@@ -64,8 +63,6 @@ def _curves(routes: APIRouter, site: Site) -> None:
 
 
 def _plots(routes: APIRouter, site: Site) -> None:
-    turns = Turns()
-
     @routes.get("/plots", response_model=Plots, summary="Pictures of a run, as PNG in base64")
     def plots(
         request: Request,
@@ -75,15 +72,8 @@ def _plots(routes: APIRouter, site: Site) -> None:
         wanted = tuple(dict.fromkeys(one.value for one in name)) if name else tuple(PLOTS)
         with site.readers.lend() as store:
             row, path = cards.chosen(store, run), store.path
-            version = (row.attempt, row.step, store.last_event_id())
-        known = ("plots", *curves.identity(row), wanted)
-
-        def drawn() -> dict[str, str]:
-            # Whoever had the turn before may have drawn the same.
-            with turns.take():
-                return site.large.get(known, version, lambda: draw(path, row.id, wanted))
-
-        found = site.large.get(known, version, drawn)
+            version = (row.attempt, row.step, row.state, store.last_event_id())
+        found = site.pictures.get(path, row.id, wanted, run=curves.identity(row), version=version)
         told = [Plot(name=key, png=png) for key, png in found.items()]
         return reply(request, Plots(run=row.name, plots=told))
 

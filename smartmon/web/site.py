@@ -14,6 +14,7 @@ from smartmon.config import Config
 from smartmon.errors import UsageError
 from smartmon.host import Host
 from smartmon.text import clean
+from smartmon.web.draw import Pictures
 from smartmon.web.readers import Readers
 
 _T = TypeVar("_T")
@@ -34,6 +35,7 @@ class Site:
         self.host = Host(config.monitor.host_interval)
         self.memory = Memory()
         self.large = Memory(8)
+        self.pictures = Pictures()
 
     @property
     def command(self) -> str:
@@ -43,6 +45,7 @@ class Site:
     def close(self) -> None:
         """Give everything back."""
         self.host.stop()
+        self.pictures.close()
         self.readers.close()
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -15,7 +12,6 @@ import pytest
 from smartmon.errors import UsageError
 from smartmon.store import Store
 from smartmon.web import masks
-from smartmon.web.draw import MOST_WAITING, DrawError, Turns
 from smartmon.web.readers import Readers
 from smartmon.web.views import curves, log, samples
 from tests.web.test_api import told
@@ -71,30 +67,6 @@ def test_many_series_share_what_one_answer_may_hold(api: httpx.Client, monkeypat
     monkeypatch.setattr(curves, "_MOST_POINTS", 100)
     answer = told(api, "/api/series", metric=["loss", "grad_norm"], max_points=1000)
     assert all(0 < len(one["points"]) <= 50 for one in answer["series"])
-
-
-def test_few_wait_for_pictures_and_the_rest_come_back() -> None:
-    turns = Turns()
-    with contextlib.ExitStack() as waiting:
-
-        def wait() -> None:
-            with turns.take():
-                pass
-
-        waiting.enter_context(turns.take())
-        others = [threading.Thread(target=wait) for _ in range(MOST_WAITING - 1)]
-        for other in others:
-            other.start()
-        deadline = time.monotonic() + 10
-        while turns.room:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        with pytest.raises(DrawError, match="try again"), turns.take():
-            pass
-    for other in others:
-        other.join()
-    with turns.take():
-        pass
 
 
 def test_a_run_that_is_not_there_costs_no_connection(base: Path) -> None:
