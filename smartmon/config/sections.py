@@ -155,6 +155,9 @@ class Alerts(Params):
     timeout: Duration = Field(30.0, ge=1, le=600, description="Time that one delivery may take.")
     give_up: Duration = Field(86400.0, ge=60, description="How long a failing delivery is tried again.")
     digest_runs: int = Field(5, ge=2, description="Alerts of so many runs at once become one message.")
+    charts: bool = Field(
+        True, description="Attach a small chart to an alert, where matplotlib is installed and the service takes files."
+    )
 
 
 def _argv(value: Any) -> Any:

@@ -240,9 +240,14 @@ def _pace(loss: Curve) -> Curve:
 
 
 def _marks(store: Store, run_id: int, kinds: Iterable[str], upto: int | None) -> tuple[Mark, ...]:
-    rows = store.events(run_id=run_id, kinds=sorted(kinds), limit=_MARKS)
+    wanted = sorted(kinds)
+    # What was only noticed is in a long run so often that it would leave no room for what matters.
+    grave = store.events(run_id=run_id, kinds=wanted, limit=_MARKS, min_severity="warning")
+    rows = {row.id: row for row in (*grave, *store.events(run_id=run_id, kinds=wanted, limit=_MARKS))}
     return tuple(
-        Mark(row.step, row.kind, row.severity.value) for row in rows if row.step is not None and _within(row.step, upto)
+        Mark(row.step, row.kind, row.severity.value)
+        for row in sorted(rows.values(), key=lambda row: (row.at, row.id))
+        if row.step is not None and _within(row.step, upto)
     )
 
 

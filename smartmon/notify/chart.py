@@ -21,10 +21,15 @@ TOLD = (Change.OPENED, Change.ESCALATED)
 TRIES = 3
 """After so many the words go alone."""
 _POINTS = 240
+_DOTS = (0, (3, 1, 1, 1))
 _BEFORE = 400
 """Steps before the trouble began that are shown; of a run with a row each so many steps, so many rows."""
-_SIZE = (4.0, 2.0)
-"""Inches: 600 by 300 dots."""
+_SIZE = (4.0, 2.5)
+"""Inches: as wide as a phone shows it, so that letters of 8 points are read there."""
+_DPI = 200
+"""800 by 500 dots: sharp on a phone, and still some tens of kilobytes."""
+_STEEP = 12.0
+"""From this ratio of the highest to the middle value on, the axis is logarithmic."""
 
 
 class Tables(Protocol):
@@ -91,27 +96,33 @@ def _json(value: float) -> float | None:
 
 
 def draw(told: Mapping[str, Any]) -> bytes:
-    """Return the chart as PNG. Raises ModuleNotFoundError without matplotlib."""
+    """Return the chart as PNG, 800 by 500 dots. Raises ModuleNotFoundError without matplotlib."""
     with canvas.drawing():
         from matplotlib.figure import Figure
         from matplotlib.ticker import FuncFormatter, MaxNLocator
 
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.add_subplot()
-        axes.set_title(plain(f"{told['metric']} - {told['run']}", 62, draw=True), fontsize=8)
+        unit = " (%)" if "accuracy" in told["metric"] else ""
+        axes.set_title(plain(f"{told['metric']}{unit} - {told['run']}", 44, draw=True), fontsize=9)
         axes.grid(True)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}" if step == int(step) else ""))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(value))))
-        axes.tick_params(labelsize=6.5)
+        axes.tick_params(labelsize=8)
+        axes.set_xlabel("step", fontsize=8)
         values = _lines(axes, told)
         _level(axes, told.get("expected"), "expected", (0, (5, 2)))
         _level(axes, told.get("limit"), "limit", (0, (1, 1.2)))
         _mark(axes, told)
-        if values and min(values) > 0 and max(values) > 60 * sorted(values)[len(values) // 2]:
+        if values and min(values) > 0 and max(values) > _STEEP * sorted(values)[len(values) // 2]:
             axes.set_yscale("log")
-        axes.legend(loc="best", fontsize=6, handlelength=1.6, labelspacing=0.2, borderaxespad=0.2)
-        return canvas.png(figure)
+        handles, labels = axes.get_legend_handles_labels()
+        # Below, where it hides nothing of what it explains.
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=2, fontsize=8, handlelength=1.6, labelspacing=0.3
+        )
+        return canvas.png(figure, _DPI)
 
 
 def _lines(axes: Any, told: Mapping[str, Any]) -> list[float]:
@@ -119,10 +130,10 @@ def _lines(axes: Any, told: Mapping[str, Any]) -> list[float]:
     steps, last, low, high = _columns(told["points"])
     if told.get("loss"):
         other = axes.twinx()
-        other.plot(*_columns(told["loss"])[:2], color=MUTED, lw=0.7)
+        other.plot(*_columns(told["loss"])[:2], color=MUTED, lw=0.8, ls=_DOTS)
         other.set_yticks([])
         axes.set_zorder(other.get_zorder() + 1)
-        axes.plot([], [], color=MUTED, lw=0.7, label="loss (own scale)")
+        axes.plot([], [], color=MUTED, lw=0.8, ls=_DOTS, label="loss (own scale)")
     axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, lw=0)
     axes.plot(steps, last, color=BLUE, lw=1.1)
     return [value for value in last if not math.isnan(value)]

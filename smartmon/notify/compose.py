@@ -132,12 +132,12 @@ class Composer:
         return render.message(facts)
 
     def chart(self, send: Send[Any]) -> dict[str, Json] | None:
-        """Return what the picture beside the message shows; None where there is none, and after some tries.
+        """Return what the picture beside the message shows; None where none is wanted, and after some tries.
 
         A service that takes the words but not the picture must not be asked for both for ever.
         """
         told = send.told
-        run = self.run(told.run_id)
+        run = self.run(told.run_id) if self._config.alerts.charts else None
         if send.digest or run is None or told.attempts >= chart.TRIES or "change" not in told.payload:
             return None
         return chart.describe(self._store, run.id, run.name, change_of(told))

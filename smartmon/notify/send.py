@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +46,12 @@ def start(
     request = {"url": url, "title": title, "body": body, "severity": kind, "limit": limit, "chart": chart}
     argv = [sys.executable, "-W", "ignore", "-m", "smartmon.notify.child"]
     # `-m` looks for modules in the working folder first: not in a training directory, where a `json.py` may lie.
-    return Process(argv, json.dumps(request).encode(), limit=limit, cap=8192, folder=_HOME)
+    return Process(argv, json.dumps(request).encode(), limit=limit, cap=8192, folder=_HOME, environ=_environ())
+
+
+def _environ() -> dict[str, str]:
+    """The environment, in which numpy, which draws, starts no thread for each core of the training's machine."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def result(process: Process, redactor: Redactor, limit: float) -> Result:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from smartmon.errors import StoreError
 from smartmon.store import EventRow, RunRow, Store
-from smartmon.web.models import Daemon, RunCard
+from smartmon.web.models import Daemon
 from smartmon.web.models_detail import Update
 from smartmon.web.readers import NoStoreError
 from smartmon.web.site import Site
@@ -56,7 +56,9 @@ class Look:
 
     def nothing(self) -> Update:
         """Return that there is no database yet."""
-        return Update(runs=[], events=[], more=False, incidents=[], daemon=no_daemon(self._site), last_event_id=0)
+        return Update(
+            runs=[], events=[], more=False, incidents=[], daemon=no_daemon(self._site), current=None, last_event_id=0
+        )
 
     def close(self) -> None:
         """Forget the database."""
@@ -98,19 +100,16 @@ class Look:
             return update
 
     def _update(self, store: Store, rows: Sequence[RunRow], happened: Sequence[EventRow], told: Daemon) -> Update:
+        now, current = self._site.clock(), current_run(store)
         return Update(
-            runs=_cards(self._site, store, rows),
+            runs=[card(self._site, store, row, now=now, current=current) for row in rows],
             events=[event(one) for one in happened[:MOST_EVENTS]],
             more=len(happened) > MOST_EVENTS,
             incidents=_incidents(store, happened),
             daemon=told,
+            current=current.name if current else None,
             last_event_id=store.last_event_id(),
         )
-
-
-def _cards(site: Site, store: Store, rows: Sequence[RunRow]) -> list[RunCard]:
-    now, current = site.clock(), current_run(store)
-    return [card(site, store, row, now=now, current=current) for row in rows]
 
 
 def _mark(row: RunRow) -> object:

@@ -244,4 +244,5 @@ class Update(Answer):
     more: bool = Field(description="Whether more happened than is told here: ask /api/events.")
     incidents: list[int] = Field(description="Ids of incidents that changed.")
     daemon: Daemon = Field(description="Whether anybody watches.")
+    current: str | None = Field(description="The run that is meant where none is named; null: no runs yet.")
     last_event_id: int = Field(description="The newest event.")

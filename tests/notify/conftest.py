@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.notify.servers import Receiver
+from tests.notify.servers import Mailbox, Receiver
+from tests.notify.servers import mail as serve_mail
 from tests.notify.servers import receiver as serve
 
 
@@ -14,4 +15,11 @@ from tests.notify.servers import receiver as serve
 def receiver() -> Iterator[Receiver]:
     """A webhook receiver."""
     with serve() as server:
+        yield server
+
+
+@pytest.fixture
+def mail() -> Iterator[tuple[Mailbox, int]]:
+    """A mail server: what it got, and its port."""
+    with serve_mail() as server:
         yield server

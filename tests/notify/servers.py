@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import email
 import json
 import socket
 import threading
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from aiosmtpd.controller import Controller
 
 
 class Receiver(ThreadingHTTPServer):
@@ -74,6 +77,31 @@ def receiver() -> Iterator[Receiver]:
             server.hang.set()
             server.shutdown()
             thread.join()
+
+
+class Mailbox:
+    """Keeps every letter."""
+
+    def __init__(self) -> None:
+        self.letters: list[Any] = []
+
+    async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:
+        self.letters.append(email.message_from_bytes(envelope.content))
+        return "250 OK"
+
+
+@contextlib.contextmanager
+def mail() -> Iterator[tuple[Mailbox, int]]:
+    """Take mail until the block ends, at the port that is told."""
+    mailbox = Mailbox()
+    with silent_port() as port:
+        pass
+    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        yield mailbox, port
+    finally:
+        controller.stop()
 
 
 @contextlib.contextmanager

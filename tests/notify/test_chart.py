@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 import struct
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from smartmon.notify.process import run
 from smartmon.notify.redact import Redactor
 from smartmon.records import Change, IncidentChange, Severity
 from smartmon.store import Store
-from tests.notify.servers import Receiver
+from tests.notify.servers import Mailbox, Receiver
 from tests.test_outbox import NOW, Desk
 
 SPIKE = IncidentChange(
@@ -100,7 +101,7 @@ def test_it_is_small_whatever_the_run_is_called(store: Store, name: str) -> None
     shown = told(store, name=name)
     assert shown is not None
     picture = chart.draw(shown)
-    assert size(picture) == (600, 300)
+    assert size(picture) == (800, 500)
     assert len(picture) < 60_000
 
 
@@ -110,7 +111,7 @@ def test_what_cannot_be_drawn_is_marked_at_its_step(store: Store, value: float |
     shown = told(store)
     assert shown is not None
     points = [[299, 1.0, 1.0, 1.0], [300, value, value, value]]
-    assert size(chart.draw({**shown, "value": value, "limit": value, "points": points})) == (600, 300)
+    assert size(chart.draw({**shown, "value": value, "limit": value, "points": points})) == (800, 500)
 
 
 def test_it_arrives_with_the_message(store: Store, receiver: Receiver) -> None:
@@ -119,7 +120,7 @@ def test_it_arrives_with_the_message(store: Store, receiver: Receiver) -> None:
     assert sending.result(process, Redactor(), 30.0).ok
     (attached,) = receiver.bodies[0]["attachments"]
     assert (attached["filename"], attached["mimetype"]) == ("chart.png", "image/png")
-    assert size(base64.b64decode(attached["base64"])) == (600, 300)
+    assert size(base64.b64decode(attached["base64"])) == (800, 500)
 
 
 def test_a_picture_that_fails_does_not_keep_the_words_back(receiver: Receiver) -> None:
@@ -128,6 +129,39 @@ def test_a_picture_that_fails_does_not_keep_the_words_back(receiver: Receiver) -
     assert sending.result(process, Redactor(), 20.0).ok
     assert receiver.bodies[0]["message"] == "b"
     assert receiver.bodies[0]["attachments"] == []
+
+
+def test_a_picture_that_takes_long_does_not_keep_the_words_back(
+    store: Store, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "matplotlib.py").write_text("import time\ntime.sleep(3600)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'slow'}:{os.environ.get('PYTHONPATH', '')}")
+    process = run(sending.start(receiver.url(), "t", "b", severity="info", limit=20.0, chart=told(store)))
+    assert sending.result(process, Redactor(), 20.0).ok
+    assert receiver.bodies[0]["attachments"] == []
+
+
+def test_it_can_be_switched_off(tmp_path: Path, receiver: Receiver) -> None:
+    desk = Desk(tmp_path, phone=receiver.url())
+    desk.configure(f'[alerts]\ncharts = false\n[[notifiers]]\nname = "phone"\nurl = "{receiver.url()}"\n')
+    row = desk.store.ensure_run("my-run", tmp_path / "my-run", tmp_path, NOW)
+    for step in range(1, 301):
+        desk.store.append(row.id, 1, step, NOW + step, {"loss": 1.0})
+    desk.arrive(replace(SPIKE, at=NOW, notify=True))
+    desk.drain(NOW)
+    assert [body["attachments"] for body in receiver.bodies] == [[]]
+
+
+def test_it_arrives_in_a_mail(store: Store, mail: tuple[Mailbox, int]) -> None:
+    pytest.importorskip("matplotlib", reason="pip install 'smartmon[plots]'")
+    mailbox, port = mail
+    url = f"mailto://127.0.0.1:{port}?from=smartmon@example.org&to=night@example.org&mode=insecure"
+    process = run(sending.start(url, "title", "body", severity="critical", limit=30.0, chart=told(store)))
+    assert sending.result(process, Redactor(), 30.0).ok
+    attached = [part for part in mailbox.letters[0].walk() if part.get_filename()]
+    assert [(part.get_filename(), part.get_content_type()) for part in attached] == [("chart.png", "image/png")]
+    assert size(attached[0].get_payload(decode=True)) == (800, 500)
 
 
 def test_the_daemon_loads_no_matplotlib_to_describe_one() -> None:

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import email
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from smartmon.notify import child
 from smartmon.notify import send as sending
 from smartmon.notify.process import run
 from smartmon.notify.redact import Redactor
 from smartmon.notify.send import Result
-from tests.notify.servers import Receiver, silent_port, until
+from tests.notify.servers import Mailbox, Receiver, silent_port, until
 
 
 def deliver(url: str, body: str = "body", *, limit: float = 20.0) -> Result:
     return sending.send(url, "title", body, severity="critical", limit=limit, redactor=Redactor())
-
-
-class Mailbox:
-    def __init__(self) -> None:
-        self.letters: list[Any] = []
-
-    async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:
-        self.letters.append(email.message_from_bytes(envelope.content))
-        return "250 OK"
-
-
-@pytest.fixture
-def mail() -> Iterator[tuple[Mailbox, int]]:
-    mailbox = Mailbox()
-    with silent_port() as port:
-        pass
-    controller = Controller(mailbox, hostname="127.0.0.1", port=port)
-    controller.start()
-    yield mailbox, port
-    controller.stop()
 
 
 def test_json_arrives_as_it_was_written(receiver: Receiver) -> None:

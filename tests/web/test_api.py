@@ -13,6 +13,7 @@ import pytest
 
 from smartmon.store import Store
 from smartmon.web.serve import Served
+from smartmon.web.views.cards import current_run
 from tests.web.world import BACK, EVIL, LAST, NOW, RUN, at, loss, served
 
 
@@ -58,6 +59,36 @@ def test_the_cards_tell_what_is_known(api: httpx.Client) -> None:
     assert answer["started_at"] == at(1, 1)
     assert answer["has_experts"] is True
     assert not any(name.startswith("expert_usage") for name in answer["metrics"])
+
+
+def test_the_run_that_is_meant_gets_on_or_has_just_ended(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "smartmon.db") as store, store.transaction():
+
+        def told(name: str, state: str, silent: float) -> str | None:
+            run = store.run(name) or store.ensure_run(name, tmp_path / name, tmp_path, NOW)
+            store.update_run(run.id, state=state, step=1, data={"last_step_at": NOW - silent})
+            current = current_run(store)
+            return current and current.name
+
+        assert told("hung", "running", 3600) == "hung"
+        assert told("slow", "running", 3000) == "slow"
+        assert told("ended", "completed", 30) == "ended"
+        assert told("slow", "running", 300) == "slow"
+
+
+def test_how_far_a_run_is_is_estimated_where_its_rows_tell_only_the_time_left(tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    with Store.open(tmp_path / ".smartmon" / "smartmon.db") as store, store.transaction():
+        run = store.ensure_run("bare", tmp_path / "bare", tmp_path, NOW)
+        for step in range(10, 210, 10):
+            speed = 0.1 if step == 200 else 2.0
+            values = {"loss": 1.0, "steps_per_sec": speed, "eta_seconds": (1000 - step) / 2.0}
+            store.append(run.id, 1, step, NOW + step / 2, values)
+        store.update_run(run.id, state="running", step=200, data={"latest": values})
+    with served(tmp_path) as where, httpx.Client(base_url=where.url, trust_env=False) as client:
+        answer = told(client, "/api/stats")
+        assert (answer["total_steps"], answer["estimated_total"], answer["progress"]) == (None, 1000, 0.2)
+        assert told(client, "/api/runs")["runs"][0]["progress"] == 0.2
 
 
 def test_a_series_holds_every_extreme_and_every_nan(api: httpx.Client) -> None:
@@ -157,6 +188,7 @@ def test_checkpoints_are_whole_or_not(api: httpx.Client) -> None:
 def test_snapshots_come_with_their_commands(api: httpx.Client, base: Path) -> None:
     answer = told(api, "/api/snapshots", run=RUN)
     (one,) = answer["snapshots"]
+    assert (one["triggers"], one["kinds"]) == (["loss_spike_2300.0pct"], ["loss_spike"])
     assert answer["bytes"] == one["bytes"] == 4_100_000_000
     assert one["commands"][-1] == f"smartmon snapshots restore {one['name']} DEST --base-dir {base}"
 

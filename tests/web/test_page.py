@@ -120,7 +120,7 @@ def test_the_top_answers_the_four_questions(visit: Open, dashboard: Served) -> N
     text = page.inner_text(".verdict")
     assert "Needs a look" in text
     assert "loss 50 at step 500" in text
-    assert re.search(r"step 400 from the loss spike", text, re.IGNORECASE)
+    assert re.search(r"step 400, for the loss spike", text, re.IGNORECASE)
     assert re.search("1,000 of 2,000", text)
 
 

@@ -113,8 +113,8 @@ def snapshot(base: Path) -> Snapshot:
     name = "anomaly_20251112_143022_loss_spike_2300.0pct"
     return Snapshot(
         name=name, path=base / "snapshots" / name, run=RUN, created_at="2025-11-12T14:30:22+00:00",
-        reason="loss_spike_2300.0pct", triggers=("loss_spike",), step=500, loss=50.0, accuracy=None,
-        checkpoint_step=400, bytes=4_100_000_000, pinned=False, state=SnapshotState.OK,
+        reason="loss_spike_2300.0pct", triggers=("loss_spike_2300.0pct",), severity=Severity.WARNING, step=500,
+        loss=50.0, accuracy=None, checkpoint_step=400, bytes=4_100_000_000, pinned=False, state=SnapshotState.OK,
     )  # fmt: skip
 
 

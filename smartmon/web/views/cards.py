@@ -14,6 +14,7 @@ from smartmon.web.masks import hidden
 from smartmon.web.models import Color, Daemon, IncidentBrief, Number, RunCard, Runs
 from smartmon.web.site import AbsentError, Site
 from smartmon.web.views.curves import began, identity
+from smartmon.web.views.estimate import estimated_total, share
 
 COLORS: Mapping[RunState, Color] = {
     RunState.RUNNING: "green",
@@ -25,6 +26,8 @@ COLORS: Mapping[RunState, Color] = {
     RunState.STALLED: "orange",
 }
 SPARKLINE = 60
+_LATELY = 600.0
+"""Seconds before the newest row of all runs in which another run is taken to get on as well."""
 _SETTLED = 240
 """A sparkline is drawn anew once a run has gone on by one part in so many: a quarter of one of its values."""
 
@@ -78,9 +81,17 @@ def chosen(store: Store, name: str | None) -> RunRow:
 
 
 def current_run(store: Store) -> RunRow | None:
-    """Return the run that is meant where none is named: the newest that is running, else the newest."""
-    running = [run for run in store.runs() if run.state is RunState.RUNNING]
-    return max(running, key=lambda run: (run.first_seen, run.id)) if running else queries.current_run(store)
+    """Return the run that is meant where none is named: of those that moved lately, the newest that is running.
+
+    A run that says it runs and has been silent for long does not hide one that gets on, or that has just ended.
+    """
+    told = [(run, float(at)) for run in store.runs() if (at := run.data.get("last_step_at"))]
+    newest = max((at for _, at in told), default=0.0)
+    lately = [run for run, at in told if newest - at <= _LATELY]
+    running = [run for run in lately if run.state is RunState.RUNNING]
+    if running:
+        return max(running, key=lambda run: (run.first_seen, run.id))
+    return max(lately, key=moved_at) if lately else queries.current_run(store)
 
 
 def moved_at(row: RunRow) -> float:
@@ -92,6 +103,7 @@ def card(site: Site, store: Store, row: RunRow, *, now: float, current: RunRow |
     """Return a run in the list."""
     info = queries.run_info(store, row, now=now)
     updated = info.last_step_at
+    estimated = estimated_total(site, store, row, info)
     return RunCard(
         run=row.name,
         state=row.state.value,
@@ -99,7 +111,8 @@ def card(site: Site, store: Store, row: RunRow, *, now: float, current: RunRow |
         current=current is not None and row.id == current.id,
         step=row.step,
         total_steps=row.total_steps,
-        progress=info.progress,
+        estimated_total=estimated,
+        progress=share(row, info, estimated),
         epoch=finite(row.epoch),
         attempt=row.attempt,
         loss=finite(info.latest.get("loss")),

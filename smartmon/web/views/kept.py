@@ -6,6 +6,7 @@ import math
 import shlex
 from datetime import datetime
 
+from smartmon.config.kinds import ANOMALIES
 from smartmon.records import Checkpoint, Snapshot
 from smartmon.snapshots.layout_table import UNKNOWN
 from smartmon.snapshots.layouts import Looks, Readiness, find_checkpoints
@@ -85,6 +86,7 @@ def snapshot(site: Site, one: Snapshot) -> SnapshotOne:
         at=_moment(one.created_at),
         reason=one.reason,
         triggers=list(one.triggers),
+        kinds=list(dict.fromkeys(kind_of(reason) for reason in one.triggers)),
         severity=one.severity.value,
         step=one.step,
         loss=finite(one.loss),
@@ -105,6 +107,12 @@ def snapshot(site: Site, one: Snapshot) -> SnapshotOne:
             f"smartmon snapshots restore {name} DEST{base}",
         ],
     )
+
+
+def kind_of(reason: str) -> str:
+    """Return the kind that a reason begins with: `loss_spike` of `loss_spike_40.7pct`. An unknown one is its own."""
+    begun = [kind for kind in ANOMALIES if reason == kind or reason.startswith(f"{kind}_")]
+    return max(begun, key=len, default=reason)
 
 
 def _whole(value: object) -> int | None:

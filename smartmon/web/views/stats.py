@@ -11,6 +11,7 @@ from smartmon.web.models import Best, GradNorm, Number, Pace, Perplexity, Stats,
 from smartmon.web.site import Site
 from smartmon.web.views.cards import COLORS, briefs, daemon, failure, finite
 from smartmon.web.views.curves import attempts, began, identity
+from smartmon.web.views.estimate import estimated_total, share
 
 EXPERTS = "expert_usage/"
 _CARDS = ("loss", "aux_loss", "eval_loss", "accuracy", "eval_accuracy", "learning_rate")
@@ -28,6 +29,7 @@ def stats(site: Site, store: Store, row: RunRow) -> Stats:
     metrics = store.metrics(row.id)
     updated, started = info.last_step_at, began(site, store, row)
     ended = row.finished_at if row.state.ended else None
+    estimated = estimated_total(site, store, row, info)
     return Stats(
         run=row.name,
         state=row.state.value,
@@ -40,7 +42,8 @@ def stats(site: Site, store: Store, row: RunRow) -> Stats:
         attempt=row.attempt,
         step=row.step,
         total_steps=row.total_steps,
-        progress=info.progress,
+        estimated_total=estimated,
+        progress=share(row, info, estimated),
         epoch=finite(row.epoch),
         **{name: finite(latest.get(name)) for name in _CARDS},
         nonfinite=sorted(name for name, value in latest.items() if not math.isfinite(value)),

@@ -30,7 +30,7 @@ function card(run: Fake): RunCard {
   const end = run.rows.at(-1)!;
   const pick = Array.from({ length: 60 }, (_, index) => run.rows[Math.floor((index / 59) * (run.rows.length - 1))]!);
   return {
-    run: run.name, state: run.state, color: run.color, current: run === RUNS[0], step: end.step, total_steps: run.total,
+    run: run.name, state: run.state, color: run.color, current: run === RUNS[0], step: end.step, total_steps: run.total, estimated_total: null,
     progress: end.step / run.total, epoch: (3 * end.step) / run.total, attempt: end.attempt, loss: finite(last(run.rows, "loss")),
     accuracy: last(run.rows, "accuracy"), sparkline: pick.map((row) => finite(row.values.loss ?? null)),
     open_incidents: run.state === "stalled" ? [incident] : [], updated_at: end.at, age_seconds: NOW - end.at,
@@ -117,8 +117,8 @@ function answer(path: string, query: URLSearchParams): unknown {
     return { run: run.name, incidents: [{ ...incident, ...extra, opened_at: events(run).find((one) => one.kind === "loss_spike")?.at }] };
   }
   if (path === "snapshots") {
-    const snapshot = { name: "anomaly_20251112_143022_loss_spike_148pct", path: "", run: run.name, attempt: 2, created_at: "", at: NOW - 3000, reason: "loss_spike_148pct", triggers: ["loss_spike"], severity: "warning", step: 9200, loss: 2.07, accuracy: 71, checkpoint_step: 9000, checkpoint_age_steps: 200, last_good_checkpoint_step: 9000, bytes: 4.1e9, copy_method: "reflink", pinned: false, state: "ok", problem: "", has_weights: true, verified: true, commands: [] };
-    const best = { ...snapshot, name: "anomaly_20251112_150000_best_model_loss_0.6321", reason: "best_model_loss_0.6321", triggers: ["best_model"], step: 17_000, loss: 0.6321, checkpoint_step: 17_000, at: NOW - 200, severity: "info" };
+    const snapshot = { name: "anomaly_20251112_143022_loss_spike_148pct", path: "", run: run.name, attempt: 2, created_at: "", at: NOW - 3000, reason: "loss_spike_148pct", triggers: ["loss_spike_148pct"], kinds: ["loss_spike"], severity: "warning", step: 9200, loss: 2.07, accuracy: 71, checkpoint_step: 9000, checkpoint_age_steps: 200, last_good_checkpoint_step: 9000, bytes: 4.1e9, copy_method: "reflink", pinned: false, state: "ok", problem: "", has_weights: true, verified: true, commands: [] };
+    const best = { ...snapshot, name: "anomaly_20251112_150000_best_model_loss_0.6321", reason: "best_model_loss_0.6321", triggers: ["best_model_loss_0.6321"], kinds: ["best_model"], step: 17_000, loss: 0.6321, checkpoint_step: 17_000, at: NOW - 200, severity: "info" };
     return { run: run.name, count: 2, bytes: 8.2e9, snapshots: [best, snapshot] };
   }
   if (path === "checkpoints") return { run: run.name, count: 0, checkpoints: [] };

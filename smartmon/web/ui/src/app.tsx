@@ -1,4 +1,5 @@
 /** The frame: the bar at the top, the runs at the side, and the page that the address names. */
+import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 
@@ -7,7 +8,7 @@ import { Cards } from "./cards/cards";
 import { visible } from "./format";
 import { isStale, Notices } from "./notices";
 import { Nothing } from "./panel";
-import { pages, panels } from "./registry";
+import { pages, panels, type PanelEntry } from "./registry";
 import { link, route } from "./router";
 import { RunList } from "./runs/list";
 import { NoRuns } from "./runs/none";
@@ -71,18 +72,28 @@ function Page(): JSX.Element {
   return <RunPage key={name} name={name} />;
 }
 
+/** Where two columns stand side by side; `layout.css` has the same width. */
+const WIDE = matchMedia("(min-width: 1320px)");
+const wide = signal(WIDE.matches);
+WIDE.addEventListener("change", () => (wide.value = WIDE.matches));
+
 function RunPage({ name }: { name: string }): JSX.Element {
-  const column = (which: "main" | "side") =>
-    panels.filter((entry) => entry.column === which).map((entry) => <entry.component key={entry.id} run={name} />);
-  const side = column("side");
+  const drawn = (list: readonly PanelEntry[]) => list.map((entry) => <entry.component key={entry.id} run={name} />);
+  const main = panels.filter((entry) => entry.column === "main");
+  const side = panels.filter((entry) => entry.column === "side");
   return (
     <>
       <Verdict />
       <Cards />
-      <div class={side.length ? "columns two" : "columns"}>
-        <div class="column">{column("main")}</div>
-        {side.length > 0 && <div class="column">{side}</div>}
-      </div>
+      {wide.value ? (
+        <div class="columns two">
+          <div class="column">{drawn(main)}</div>
+          <div class="column">{drawn(side)}</div>
+        </div>
+      ) : (
+        // One below the other, what happened and what was kept come before samples and logs.
+        <div class="column">{drawn([...main.slice(0, 1), ...side, ...main.slice(1)])}</div>
+      )}
     </>
   );
 }

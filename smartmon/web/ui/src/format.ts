@@ -28,6 +28,13 @@ export const grouped = (number: Maybe): string => (known(number) ? Math.round(nu
 
 export const step = grouped;
 
+/** A count that is only estimated, to two digits: 19,873 is about 20,000. */
+export function approximate(number: Maybe): string {
+  if (!known(number) || number === 0) return grouped(number);
+  const unit = 10 ** Math.max(0, Math.floor(Math.log10(Math.abs(number))) - 1);
+  return grouped(Math.round(number / unit) * unit);
+}
+
 export const percent = (share: Maybe, digits = 1): string =>
   known(share) ? `${(share * 100).toFixed(digits)}${NBSP}%` : UNKNOWN;
 

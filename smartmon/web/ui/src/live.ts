@@ -5,7 +5,7 @@
 import { batch, signal } from "@preact/signals";
 
 import { address, type Event, type Update } from "./api";
-import { currentRun, daemon, lastEventId, loadRuns, loadStats, news, newsOf, run, runs } from "./store";
+import { currentRun, daemon, lastEventId, loadRuns, loadStats, news, newsOf, ordered, run, runs } from "./store";
 
 /** `connecting` at first, `connected`, `lost` once an open stream broke. */
 export const connection = signal<"connecting" | "connected" | "lost">("connecting");
@@ -67,15 +67,10 @@ function take(update: Update): void {
   batch(() => {
     daemon.value = update.daemon;
     lastEventId.value = update.last_event_id;
+    currentRun.value = update.current;
     if (update.runs.length) {
-      const moved = new Map(update.runs.map((card) => [card.run, card]));
-      const kept = (runs.peek() ?? []).filter((card) => !moved.has(card.run));
-      runs.value = [...update.runs, ...kept];
-      const current = update.runs.find((card) => card.current);
-      if (current) {
-        currentRun.value = current.run;
-        runs.value = runs.value.map((card) => (card.current && card.run !== current.run ? { ...card, current: false } : card));
-      }
+      const moved = new Set(update.runs.map((card) => card.run));
+      runs.value = ordered([...update.runs, ...(runs.peek() ?? []).filter((card) => !moved.has(card.run))]);
     }
     if (update.events.length) latestEvents.value = update.events;
   });

@@ -39,6 +39,7 @@ export interface RunCard {
   current: boolean;
   step: number | null;
   total_steps: number | null;
+  estimated_total: number | null;
   progress: number | null;
   epoch: number | null;
   attempt: number;
@@ -113,6 +114,7 @@ export interface Stats {
   attempt: number;
   step: number | null;
   total_steps: number | null;
+  estimated_total: number | null;
   progress: number | null;
   epoch: number | null;
   loss: number | null;
@@ -228,6 +230,7 @@ export interface SnapshotOne {
   at: number | null;
   reason: string;
   triggers: string[];
+  kinds: string[];
   severity: string;
   step: number | null;
   loss: number | null;

@@ -216,5 +216,6 @@ export interface Update {
   more: boolean;
   incidents: number[];
   daemon: Daemon;
+  current: string | null;
   last_event_id: number;
 }

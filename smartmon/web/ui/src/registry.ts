@@ -18,7 +18,7 @@ import { Timeline } from "./timeline/panel";
 
 export interface PanelEntry {
   id: string;
-  /** `main`: the wide column. `side`: the narrow one, below the other on a small screen. */
+  /** `main`: the wide column. `side`: the narrow one, below the first of the others on a small screen. */
   column: "main" | "side";
   /** Gets the run's name; renders its own `Panel`, or null where there is nothing to say. */
   component: ComponentType<{ run: string }>;

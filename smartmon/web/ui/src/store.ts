@@ -29,6 +29,16 @@ export const news = signal(0);
 export const incidentNews = signal(0);
 export const lastEventId = signal(0);
 
+/**
+ * Runs that go on before those that have ended. What runs stands by when it began: by what moved last, two that
+ * train side by side would change places with every step.
+ */
+export function ordered(cards: readonly RunCard[]): RunCard[] {
+  const group = (one: RunCard) => (one.state === "running" ? 0 : ["stalled", "paused", "pending"].includes(one.state) ? 1 : 2);
+  const since = (one: RunCard) => (group(one) === 0 ? one.started_at : (one.updated_at ?? one.started_at)) ?? 0;
+  return [...cards].sort((a, b) => group(a) - group(b) || since(b) - since(a) || (a.run < b.run ? -1 : 1));
+}
+
 export function newsOf(update: Update): void {
   if (update.incidents.length) incidentNews.value += 1;
 }
@@ -52,32 +62,20 @@ export interface Zoom {
 }
 /** What part of the axis all charts show; null is all of it. In the axis' units. */
 export const zoom = signal<Zoom | null>(null);
-/** Where the reader wants to look: the charts mark it. */
-export const focus = signal<{ step: number; at: number } | null>(null);
-
-/** Moves all charts to a step, about `around` steps to either side. Says where else to look on another axis. */
-export function lookAt(step: number, at: number, around?: number): void {
-  const total = stats.peek()?.step ?? step;
-  const half = around ?? Math.max(50, Math.round(total * 0.02));
-  const pace = stats.peek()?.steps_per_sec.average;
-  batch(() => {
-    if (axis.peek() === "position") axisChosen.value = "step";
-    if (axis.peek() === "step") zoom.value = { from: step - half, to: step + half };
-    else {
-      const width = pace ? half / pace : 600;
-      const origin = axis.peek() === "elapsed" ? (stats.peek()?.started_at ?? 0) : 0;
-      zoom.value = { from: at - origin - width, to: at - origin + width };
-    }
-    focus.value = { step, at };
-  });
-  document.getElementById("charts")?.scrollIntoView({ block: "start" });
+/** Where something happened. */
+export interface Place {
+  step: number;
+  at: number;
+  attempt: number | null;
 }
+/** Where the reader wants to look: the charts mark it. */
+export const focus = signal<Place | null>(null);
 
 export async function loadRuns(): Promise<void> {
   try {
     const answer: Runs = await get("runs");
     batch(() => {
-      runs.value = answer.runs;
+      runs.value = ordered(answer.runs);
       currentRun.value = answer.current;
       daemon.value = answer.daemon;
       lastEventId.value = answer.last_event_id;

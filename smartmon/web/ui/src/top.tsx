@@ -35,22 +35,23 @@ function Connection(): JSX.Element {
 export function Top(): JSX.Element {
   const { page, view } = route.value;
   const name = run.value;
-  const tab = (label: string, icon: IconName, address: string, on: boolean) => (
-    <a class="button plain" href={address} aria-current={on ? "page" : undefined} title={label}>
+  const here = (page === "" || page === "run") && view === "";
+  const tab = (label: string, icon: IconName, address: string, on: boolean, extra = "") => (
+    <a class={`button plain${extra}`} href={address} aria-current={on ? "page" : undefined} title={label}>
       <Icon name={icon} />
       <span class="label">{label}</span>
     </a>
   );
   return (
     <header class="top">
-      <a class="brand" href="#/" title="The current run">
+      <a class="brand wide-only" href="#/" title="The current run">
         <img src="./favicon.svg" alt="" />
         <span class="label">smartmon</span>
       </a>
       <RunSelector />
       <Connection />
       <nav aria-label="Pages">
-        {name !== null && tab("Run", "gauge", following.value ? "#/" : runLink(name), (page === "" || page === "run") && view === "")}
+        {name !== null && tab("Run", "gauge", following.value ? "#/" : runLink(name), here, here ? " wide-only" : "")}
         {pages.map((entry) => {
           if (!entry.nav || (entry.ofRun && name === null)) return null;
           const address = entry.ofRun ? link("run", name!, entry.name) : link(entry.name);

@@ -13,6 +13,7 @@ import { axis, focus, live, stats, zoom } from "../store";
 import { Chart } from "./chart";
 import type { ChartDef } from "./defs";
 import { fileName, savePicture, saveTable } from "./export";
+import { attempts, settled, show } from "./part";
 import { Scatter } from "./scatter";
 import type { Table } from "./series";
 import { helped, marked } from "./toolbar";
@@ -33,13 +34,16 @@ function Body({ def, run, events, incidents, handle, log }: CardProps & { handle
   if (def.special === "scatter") return <Scatter run={run} />;
   const recent = def.special === "recent";
   const last = stats.value?.step ?? 0;
+  const newest = { from: Math.max(0, last - RECENT_STEPS), to: Math.max(last, 1) };
   return (
     <Chart
       def={def}
       runs={[run]}
       axis={recent ? "step" : axis.value}
-      range={recent ? { from: Math.max(0, last - RECENT_STEPS), to: Math.max(last, 1) } : zoom.value}
-      onRange={recent ? undefined : (range) => (zoom.value = range)}
+      range={recent ? newest : zoom.value}
+      asked={recent ? newest : settled.value}
+      onRange={recent ? undefined : (range) => (range ? show(range) : (zoom.value = null))}
+      onAnswer={(answer) => (attempts.value = answer.attempts)}
       log={log}
       height={height}
       events={events}

@@ -8,9 +8,11 @@ import "uplot/dist/uPlot.min.css";
 import type { Axis, Event, Incident, SeriesAnswer } from "../api";
 import { useAsk } from "../ask";
 import { duration, exact, grouped, metricName, plural, value, visible, type Maybe } from "../format";
+import type { Place } from "../store";
 import { paint } from "../theme";
 import type { ChartDef } from "./defs";
 import type { Marks } from "./marks";
+import { listen } from "./gestures";
 import { DOTS_UP_TO, makePlot } from "./plot";
 import { tabulate, valueAt, type Table } from "./series";
 import { smoothColumn, smoothQuery } from "./smoothing";
@@ -27,6 +29,10 @@ export interface ChartProps {
   runs: readonly string[];
   axis: Axis;
   range: Range | null;
+  /** The part to ask for: what is shown, once that has come to rest. */
+  asked?: Range | null;
+  /** Gets each answer. */
+  onAnswer?: (answer: SeriesAnswer) => void;
   /** Without it the chart cannot be zoomed. */
   onRange?: (range: Range | null) => void;
   log?: boolean;
@@ -34,7 +40,7 @@ export interface ChartProps {
   events?: readonly Event[];
   incidents?: readonly Incident[];
   marked?: boolean;
-  focus?: { step: number; at: number } | null;
+  focus?: Place | null;
   /** Plots of one key point together. */
   sync?: string | null;
   /** Whether news asks again. */
@@ -53,8 +59,8 @@ const X_WORDS: Record<Axis, (x: Maybe) => string> = {
   time: (x) => exact(x),
 };
 
-/** The part to ask for: a little more than is shown, so that lines run to the edge. */
-function asked(range: Range | null): { from: number | null; to: number | null } {
+/** The query of a part: a little more than is shown, so that lines run to the edge. */
+function bounds(range: Range | null): { from: number | null; to: number | null } {
   if (!range) return { from: null, to: null };
   const around = (range.to - range.from) * SHARE_AROUND;
   return { from: range.from - around, to: range.to + around };
@@ -152,11 +158,14 @@ function onKey(event: KeyboardEvent, plot: uPlot, table: Table, props: ChartProp
 /** The answer to draw: the last one stays on the canvas until the next is there, so that nothing flickers. */
 function useSeries(props: ChartProps, metrics: readonly string[]): { shown: SeriesAnswer | null; trouble: string } {
   const { def, axis, runs, range } = props;
-  const query = { run: runs, metric: metrics, x: axis, ...asked(range), max_points: MAX_POINTS, ...smoothQuery(def.mean50 ?? false) };
+  const query = { run: runs, metric: metrics, x: axis, ...bounds(props.asked === undefined ? range : props.asked), max_points: MAX_POINTS, ...smoothQuery(def.mean50 ?? false) };
   const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { live: props.live ?? true });
   const kept = useRef<{ answer: SeriesAnswer; key: string } | null>(null);
   const key = `${runs.join("\n")} ${axis} ${metrics.join()}`;
   if (answer) kept.current = { answer, key };
+  useEffect(() => {
+    if (answer) props.onAnswer?.(answer);
+  }, [answer]);
   return { shown: kept.current?.key === key ? kept.current.answer : null, trouble };
 }
 
@@ -195,6 +204,13 @@ function usePlot(props: ChartProps, table: Table | null, pointed: Signal<number 
       pointed: (index) => (pointed.value = index),
       sync: props.sync ?? null,
     });
+    if (props.onRange) {
+      listen(made, {
+        range: () => latest.current.props.range,
+        moved: (from, to) => latest.current.props.onRange?.({ from, to }),
+        reset: () => latest.current.props.onRange?.(null),
+      });
+    }
     plot.current = made;
     drawn.current = table;
     const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth || 300, height }));

@@ -3,6 +3,7 @@ import type uPlot from "uplot";
 
 import type { Attempt, Axis, Event, Incident } from "../api";
 import { kindLook, severityLook } from "../looks";
+import type { Place } from "../store";
 import { colour, washed } from "../theme";
 import type { RuleDef } from "./defs";
 
@@ -13,7 +14,7 @@ export interface Marks {
   nonfinite: readonly number[];
   rules: readonly RuleDef[];
   /** Where the reader was sent. */
-  focus: { step: number; at: number } | null;
+  focus: Place | null;
   axis: Axis;
   /** Whether events are shown; NaN, attempts and rules always are. */
   shown: boolean;
@@ -188,7 +189,7 @@ export function drawOver(u: uPlot, marks: Marks): void {
     }
   }
   if (marks.focus) {
-    const at = place(u, xOf(marks, marks.focus.step, marks.focus.at, null));
+    const at = place(u, xOf(marks, marks.focus.step, marks.focus.at, marks.focus.attempt));
     if (at !== null) vertical(u, at, "focus", [], 0.8, 1.5);
   }
   u.ctx.restore();

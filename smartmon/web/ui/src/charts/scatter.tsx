@@ -5,8 +5,9 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { SeriesAnswer, SeriesOne } from "../api";
 import { useAsk } from "../ask";
 import { percentage, step, value, visible } from "../format";
-import { axis, live, zoom } from "../store";
+import { axis, live } from "../store";
 import { colour, paint } from "../theme";
+import { settled } from "./part";
 
 export interface Dot {
   x: number;
@@ -102,7 +103,7 @@ function draw(canvas: HTMLCanvasElement, dots: readonly Dot[], width: number, he
 
 export function Scatter({ run }: { run: string }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const range = zoom.value;
+  const range = settled.value;
   const query = { run, metric: ["loss", "accuracy"], x: axis.value, from: range?.from, to: range?.to, max_points: 2000 };
   const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { live: live.value, every: 3000 });
   const dots = useMemo(() => pairs(answer?.series[0], answer?.series[1]), [answer]);

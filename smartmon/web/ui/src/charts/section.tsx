@@ -1,6 +1,6 @@
 /** The charts of a run: loss and perplexity open, the others folded until somebody opens them, all zoomed as one. */
 import type { JSX } from "preact";
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 
 import type { Events, Incidents } from "../api";
 import { useAsk } from "../ask";
@@ -10,6 +10,7 @@ import { Icon } from "../icons";
 import { ChartCard, isOpen } from "./card";
 import { catalogue, type ChartDef } from "./defs";
 import { Others } from "./others";
+import { comeIntoView, wanted } from "./part";
 import { marked, MarksKey, Toolbar } from "./toolbar";
 import "./charts.css";
 
@@ -41,6 +42,11 @@ export function Charts({ run }: { run: string }): JSX.Element {
   // New numbers in the same set of metrics change no chart's definition: plots stay as they are.
   const known = one && JSON.stringify([one.metrics, one.warmup, one.steps_per_sec.average, one.samples_per_sec.average, one.tokens_per_sec.average]);
   const all = useMemo(() => (one ? catalogue(one) : null), [known]);
+  useEffect(() => {
+    if (!all || !wanted.value) return;
+    comeIntoView();
+    wanted.value = false;
+  }, [all === null]);
   if (!all) return <div class="empty plot-wait">Asking&hellip;</div>;
   if (all.charts.length + all.others.length === 0) {
     return (
@@ -52,7 +58,7 @@ export function Charts({ run }: { run: string }): JSX.Element {
     );
   }
   return (
-    <div class="column">
+    <div class="column" id="charts">
       <Toolbar />
       {marked.value && <MarksKey />}
       <div class="charts-grid">

@@ -5,7 +5,8 @@ import type { Axis } from "../api";
 import { duration, grouped, moment } from "../format";
 import { Icon } from "../icons";
 import { remembered } from "../settings";
-import { AXES, axis, chooseAxis, stats, zoom, type Zoom } from "../store";
+import { AXES, axis, chooseAxis, zoom } from "../store";
+import { lastPart, panBy, zoomBy } from "./part";
 import { kind, slider, smoothing, words } from "./smoothing";
 
 export const marked = remembered("marks", true);
@@ -17,40 +18,6 @@ const AXIS_WORDS: Record<Axis, string> = {
   elapsed: "time elapsed",
   time: "time of day",
 };
-
-/** All of the axis, as far as it is known without asking: for zooming by buttons from the whole. */
-function whole(): Zoom | null {
-  const one = stats.value;
-  if (!one || one.step === null) return null;
-  const started = one.started_at ?? 0;
-  const ended = one.updated_at ?? started;
-  if (axis.value === "time") return { from: started, to: ended };
-  if (axis.value === "elapsed") return { from: 0, to: ended - started };
-  return { from: 0, to: one.step };
-}
-
-export function zoomBy(factor: number): void {
-  const now = zoom.value ?? whole();
-  if (!now) return;
-  const middle = (now.from + now.to) / 2;
-  zoom.value = { from: middle - (middle - now.from) * factor, to: middle + (now.to - middle) * factor };
-}
-
-export function panBy(part: number): void {
-  const now = zoom.value ?? whole();
-  if (!now) return;
-  const by = (now.to - now.from) * part;
-  zoom.value = { from: now.from + by, to: now.to + by };
-}
-
-/** The newest part: the last 500 steps, or as much time as they take. */
-function lastPart(): void {
-  const all = whole();
-  const pace = stats.value?.steps_per_sec.average;
-  if (!all) return;
-  const width = axis.value === "step" || axis.value === "position" ? 500 : pace ? 500 / pace : (all.to - all.from) / 10;
-  zoom.value = { from: Math.max(all.from, all.to - width), to: all.to };
-}
 
 function zoomWords(): string {
   const now = zoom.value;
@@ -81,8 +48,8 @@ function SmoothChoice(): JSX.Element {
       <label>
         Smooth
         <select class="field" value={smoothing.value} onChange={(event) => (kind.value = event.currentTarget.value)}>
-          <option value="ema">fading mean (EMA)</option>
-          <option value="mean">even mean</option>
+          <option value="ema">EMA</option>
+          <option value="mean">moving average</option>
           <option value="off">off</option>
         </select>
       </label>
@@ -122,14 +89,14 @@ function ZoomButtons(): JSX.Element {
       <button type="button" class="button" disabled={zoom.value === null} onClick={() => (zoom.value = null)}>
         All
       </button>
-      <span>{zoomWords()}</span>
+      <span class="part">{zoomWords()}</span>
     </span>
   );
 }
 
 export function Toolbar(): JSX.Element {
   return (
-    <div class="toolbar" role="toolbar" aria-label="Charts" id="charts">
+    <div class="toolbar" role="toolbar" aria-label="Charts">
       <h2>Charts</h2>
       <AxisChoice />
       <SmoothChoice />
@@ -158,7 +125,8 @@ export function MarksKey(): JSX.Element {
       <span class="orange">&#9670; warning</span>
       <span class="red">&#9670; critical, &#9644; incident, &#10005; NaN</span>
       <span class="purple">&#9478; attempt</span>
-      <span class="by-mouse">Drag to look closer in all charts, double-click for all.</span>
+      <span class="by-mouse">Drag to look closer in all charts, double-click for all; Ctrl and the wheel zoom, Shift and the wheel move.</span>
+      <span class="by-touch">Two fingers look closer in all charts, one moves along, a double tap shows all.</span>
     </p>
   );
 }

@@ -80,7 +80,7 @@ function CheckpointTable({ checkpoints }: { checkpoints: readonly CheckpointOne[
         <caption class="visually-hidden">The newest checkpoints, highest step first</caption>
         <thead>
           <tr>
-            <th scope="col">Step</th>
+            <th scope="col">Step, saved</th>
             <th scope="col" class="num">
               Eval. loss
             </th>
@@ -90,7 +90,6 @@ function CheckpointTable({ checkpoints }: { checkpoints: readonly CheckpointOne[
             <th scope="col" class="num">
               Size
             </th>
-            <th scope="col">Saved</th>
           </tr>
         </thead>
         <tbody>
@@ -120,6 +119,9 @@ function CheckpointRow({ checkpoint }: { checkpoint: CheckpointOne }): JSX.Eleme
             incomplete
           </span>
         )}
+        <small class="muted" title={exact(checkpoint.saved_at)}>
+          {moment(checkpoint.saved_at)}
+        </small>
         {!checkpoint.complete && checkpoint.problem && (
           <p class="muted problem">
             <Shown text={checkpoint.problem} limit={160} />
@@ -129,7 +131,6 @@ function CheckpointRow({ checkpoint }: { checkpoint: CheckpointOne }): JSX.Eleme
       <td class="num">{value(checkpoint.eval_loss)}</td>
       <td class="num">{value(checkpoint.perplexity)}</td>
       <td class="num">{bytes(checkpoint.bytes)}</td>
-      <td title={exact(checkpoint.saved_at)}>{moment(checkpoint.saved_at)}</td>
     </tr>
   );
 }

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import type { SnapshotOne } from "../api";
 import { bytes, exact, moment, percentage, step, value, words } from "../format";
 import { Icon, type IconName } from "../icons";
-import { kindLook, severityLook, type Colour, type Look } from "../looks";
+import { kindLook, type Colour } from "../looks";
 import { Command } from "../text/copy";
 import { Shown } from "../text/shown";
 import "./checkpoints.css";
@@ -18,13 +18,13 @@ const STATES: Record<string, [icon: IconName, colour: Colour, word: string]> = {
 
 /** A snapshot, folded to two lines; `open` shows its commands at once. */
 export function SnapshotCard({ snapshot, open = false }: { snapshot: SnapshotOne; open?: boolean }): JSX.Element {
-  const look = reasonLook(snapshot.triggers[0] ?? "", snapshot.severity);
+  const look = kindLook(snapshot.kinds[0] ?? "", snapshot.severity);
   return (
-    <details class="snapshot" open={open}>
+    <details class="snapshot" open={open} data-name={snapshot.name}>
       <summary>
         <Icon name={look.icon} class={look.colour} />
         <span class="why">
-          <b>{snapshot.triggers.map(words).join(", ") || "snapshot"}</b>
+          <b>{snapshot.triggers.map(reasonWords).join(", ") || "snapshot"}</b>
           {snapshot.step !== null && <span> at step {step(snapshot.step)}</span>}
           <span class="muted num" title={exact(snapshot.at)}>
             {moment(snapshot.at)}
@@ -115,12 +115,5 @@ export function checkpointText(snapshot: SnapshotOne): string {
   return `step ${step(at)}${apart}${good !== null && good !== at ? `; last good: step ${step(good)}` : ""}`;
 }
 
-/** A reason begins with its kind: `loss_spike_40.7pct`. */
-function reasonLook(reason: string, severity: string): Look {
-  const parts = reason.split("_");
-  for (let end = parts.length; end > 0; end -= 1) {
-    const look = kindLook(parts.slice(0, end).join("_"), severity);
-    if (look !== severityLook(severity)) return look;
-  }
-  return severityLook(severity);
-}
+/** `loss_spike_40.7pct` as people say it: `loss spike 40.7 %`. */
+const reasonWords = (reason: string): string => words(reason).replace(/(\d)pct\b/g, `$1\u00a0%`);

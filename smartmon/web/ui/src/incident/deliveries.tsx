@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 
 import type { Delivery } from "../api";
-import { age, exact, moment, plural, words } from "../format";
+import { age, duration, exact, moment, plural, words } from "../format";
 import { Icon, type IconName } from "../icons";
 import type { Colour } from "../looks";
 import { now } from "../store";
@@ -14,6 +14,21 @@ const STATES: Record<string, [icon: IconName, colour: Colour, word: string]> = {
   sending: ["clock", "yellow", "on its way"],
   dead: ["cross", "red", "given up"],
 };
+
+/** What a message says, by the change that it is about. */
+const SAYS: Record<string, string> = {
+  opened: "that it opened",
+  escalated: "that it is critical now",
+  resolved: "that it is over",
+  reminder: "that it is still critical",
+  summary: "that the run is in trouble already",
+};
+
+/** When an alert on its way is tried next. */
+function nextTry(at: number): string {
+  const left = at - now.value;
+  return left < 1 ? "tried again any moment" : `tried again in ${duration(left)}`;
+}
 
 /** One line for each alert and notifier. */
 export function Deliveries({ deliveries, historic }: { deliveries: Delivery[]; historic: boolean }): JSX.Element {
@@ -36,15 +51,13 @@ export function Deliveries({ deliveries, historic }: { deliveries: Delivery[]; h
             <div>
               <b>
                 <Shown text={one.notifier} limit={60} />
-              </b>
-              : {words(one.kind)} {word}{" "}
+              </b>{" "}
+              {SAYS[one.kind] ?? words(one.kind)}: {word}{" "}
               <time class="muted" title={exact(one.sent_at ?? one.created_at)}>
                 {moment(one.sent_at ?? one.created_at)}
               </time>
               {one.attempts > 1 && <span class="muted">, {plural(one.attempts, "attempt")}</span>}
-              {one.next_at !== null && one.state === "pending" && (
-                <span class="muted">, next in {Math.max(0, Math.round(one.next_at - now.value))} s</span>
-              )}
+              {one.next_at !== null && one.state === "pending" && <span class="muted">, {nextTry(one.next_at)}</span>}
               {one.error && (
                 <p class="red">
                   <Shown text={one.error} limit={300} />

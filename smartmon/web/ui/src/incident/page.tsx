@@ -3,12 +3,13 @@ import type { ComponentChildren, JSX } from "preact";
 
 import type { Incident, IncidentDetail } from "../api";
 import { useAsk } from "../ask";
+import { lookAt } from "../charts/part";
 import { Empty, Nothing, Panel } from "../panel";
 import { age, duration, exact, metricName, moment, plural, step, value, words } from "../format";
 import { Icon } from "../icons";
 import { kindLook, severityLook } from "../looks";
 import { go, link, runLink } from "../router";
-import { lookAt, now } from "../store";
+import { now, type Place } from "../store";
 import { Command } from "../text/copy";
 import { Shown } from "../text/shown";
 import { EventRow } from "../timeline/row";
@@ -33,19 +34,20 @@ export function IncidentPage({ run, id }: { run: string; id: string }): JSX.Elem
       <Empty>Asking…</Empty>
     );
   }
+  // A number alone is no address of another run: whoever typed it is taken to where it belongs.
+  if (answer.incident.run !== run) go(link("run", answer.incident.run, "incident", answer.incident.id));
   return <Whole detail={answer} />;
 }
 
 function Whole({ detail }: { detail: IncidentDetail }): JSX.Element {
   const { incident } = detail;
-  const toCharts = (at: number, moment: number) => {
+  const toCharts = (there: Place) => {
     go(runLink(incident.run));
-    // The charts of the run are there only after the page has changed.
-    setTimeout(() => lookAt(at, moment), 100);
+    lookAt(there);
   };
   return (
     <article class="incident">
-      <Headline incident={incident} onLook={() => toCharts(incident.start_step, incident.opened_at)} />
+      <Headline incident={incident} onLook={() => toCharts({ step: incident.start_step, at: incident.opened_at, attempt: incident.attempt })} />
       <div class="columns two">
         <div class="column">
           <Panel title="What happened">

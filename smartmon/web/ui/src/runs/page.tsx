@@ -3,14 +3,14 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 
 import type { RunCard } from "../api";
-import { age, duration, percent, plural, step, value, visible } from "../format";
+import { age, duration, plural, step, value, visible } from "../format";
 import { stateLook } from "../looks";
 import { Panel } from "../panel";
 import { compareLink, runLink } from "../router";
 import { runs } from "../store";
 import { matches } from "./list";
 import { NoRuns } from "./none";
-import { agedNow, Progress, StateBadge, Trouble } from "./row";
+import { agedNow, Progress, share, StateBadge, Trouble } from "./row";
 import { Sparkline } from "./sparkline";
 import "./runs.css";
 
@@ -50,15 +50,23 @@ function Row({ card, ticked, onTick }: RowProps): JSX.Element {
       </td>
       <td class="wide">
         <Progress share={card.progress} colour={colour} label={`progress of ${card.run}`} />
-        <small class="muted">{percent(card.progress)}</small>
+        <small class="muted">{share(card, 1)}</small>
       </td>
-      <td class="num">{step(card.step)}</td>
+      <td class="num" data-label="step">
+        {step(card.step)}
+      </td>
       <td class={`spark-cell ${colour}`}>
         <Sparkline values={card.sparkline} label="loss so far" />
       </td>
-      <td class="num">{value(card.loss)}</td>
-      <td class="num">{card.state === "running" ? duration(card.eta_seconds) : ""}</td>
-      <td class="num">{age(agedNow(card))}</td>
+      <td class="num" data-label="loss">
+        {value(card.loss)}
+      </td>
+      <td class="num left" data-label={card.state === "running" ? "left" : undefined}>
+        {card.state === "running" ? duration(card.eta_seconds) : ""}
+      </td>
+      <td class="num" data-label="updated">
+        {age(agedNow(card))}
+      </td>
       <td>
         <Trouble card={card} />
       </td>

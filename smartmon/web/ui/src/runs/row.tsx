@@ -51,6 +51,10 @@ export function Progress({ share, colour, label }: { share: number | null; colou
   );
 }
 
+/** How far a run is, in percent; with a sign where the total is only estimated. */
+export const share = (card: RunCard, digits = 0): string =>
+  card.estimated_total === null ? percent(card.progress, digits) : `\u2248\u00a0${percent(card.progress, 0)}`;
+
 /** How long ago a run's newest row was written, counted on. */
 export const agedNow = (card: RunCard): number | null =>
   card.updated_at === null ? null : Math.max(0, now.value - card.updated_at);
@@ -76,7 +80,7 @@ export function RunRow({ card, chosen }: RowProps): JSX.Element {
       </span>
       <Progress share={card.progress} colour={look.colour} label={`progress of ${card.run}`} />
       <span class="run-facts">
-        <span>{card.progress === null ? `step ${step(card.step)}` : percent(card.progress, 0)}</span>
+        <span>{card.progress === null ? `step ${step(card.step)}` : share(card)}</span>
         <span>loss {value(card.loss)}</span>
         {(card.eta_seconds ?? 0) > 0 && card.state === "running" ? (
           <span>{duration(card.eta_seconds)} left</span>

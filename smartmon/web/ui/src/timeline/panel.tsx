@@ -5,8 +5,8 @@ import { useEffect, useRef } from "preact/hooks";
 
 import type { Event, Events, Icon as Group, Incident, Incidents } from "../api";
 import { useAsk } from "../ask";
+import { lookAt } from "../charts/part";
 import { Empty, Panel } from "../panel";
-import { lookAt } from "../store";
 import { EVERYTHING, GroupButtons, SeverityChoice, type Filter } from "./filter";
 import { usePast } from "./past";
 import { EventRow } from "./row";

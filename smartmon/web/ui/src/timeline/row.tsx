@@ -6,12 +6,13 @@ import { exact, moment, step, words } from "../format";
 import { Icon } from "../icons";
 import { kindLook, severityLook } from "../looks";
 import { link } from "../router";
+import type { Place } from "../store";
 import { Shown } from "../text/shown";
 
 interface EventRowProps {
   event: Event;
   /** Moves the charts to it; without it there are none to move. */
-  onLook?: (step: number, at: number) => void;
+  onLook?: (there: Place) => void;
   /** The incident that it belongs to. */
   incident?: Incident | undefined;
 }
@@ -37,7 +38,7 @@ export function EventRow({ event, onLook, incident }: EventRowProps): JSX.Elemen
               type="button"
               class="as-link name"
               title="Show it in the charts"
-              onClick={() => onLook(at, event.at)}
+              onClick={() => onLook({ step: at, at: event.at, attempt: event.attempt })}
             >
               {name}
             </button>
