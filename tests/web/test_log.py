@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from smartmon.notify.redact import MASK
 from smartmon.store import RunRow, Store
 from smartmon.web.views import log
 from smartmon.web.views.log import Ask, kind
@@ -42,6 +43,7 @@ def printed(tmp_path: Path) -> Iterator[tuple[Store, RunRow, Path]]:
     (run / "logs").mkdir(parents=True)
     path = run / "logs" / "output.log"
     lines = [f"step {step:06d} {'needle' if step % 30_000 == 0 else 'hay'}" for step in range(180_001)]
+    lines[5] += " --api-key wJalrXUtnFEMI"
     path.write_text("\x1b[31mbegun\x1b[0m\n" + "\n".join(lines) + "\n")
     with Store.open(tmp_path / "s.db") as store:
         yield store, store.ensure_run("r", run, run.parent, 1.0), path
@@ -56,6 +58,12 @@ def test_the_whole_log_is_searched_from_its_end(printed: tuple[Store, RunRow, Pa
     assert before.before is None
 
 
+def test_what_is_masked_in_a_log_is_not_found_in_it(printed: tuple[Store, RunRow, Path]) -> None:
+    store, row, _ = printed
+    assert [line.text[:11] for line in log.log(store, row, Ask(find="api-key")).lines] == ["step 000005"]
+    assert log.log(store, row, Ask(find="wJalr")).lines == []
+
+
 def test_a_log_is_read_from_its_beginning_without_gap_or_repetition(printed: tuple[Store, RunRow, Path]) -> None:
     store, row, path = printed
     texts, place = [], 0
@@ -63,5 +71,6 @@ def test_a_log_is_read_from_its_beginning_without_gap_or_repetition(printed: tup
         page = log.log(store, row, Ask(after=place, limit=2000))
         texts += [line.text for line in page.lines]
         place = page.after if len(texts) < 6000 else None
-    assert texts == ["begun", *path.read_text().splitlines()[1:6000]]
+    printed_lines = path.read_text().replace("wJalrXUtnFEMI", MASK).splitlines()
+    assert texts == ["begun", *printed_lines[1:6000]]
     assert log.log(store, row, Ask(after=path.stat().st_size)).lines == []

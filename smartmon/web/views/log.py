@@ -9,6 +9,7 @@ from typing import NamedTuple
 from smartmon.sources.safe_read import Unreadable, opened
 from smartmon.store import RunRow, Store
 from smartmon.text import clean
+from smartmon.web.masks import hidden
 from smartmon.web.models_detail import LineKind, Log, LogLine
 from smartmon.web.site import AbsentError
 from smartmon.web.views.files import Block, Line, first_lines, last_lines, root_of
@@ -29,15 +30,16 @@ _KINDS: tuple[tuple[LineKind, re.Pattern[str]], ...] = (
     (
         "error",
         re.compile(
-            r"\b(traceback|error|exception|oom|out of memory|killed|fatal|nan loss)\b|(?-i:[A-Z]\w*Error\b)", re.I
+            r"\b(traceback|error|exception|oom|out of memory|killed|fatal|nan loss)\b|(?-i:\b[A-Z]\w{0,80}Error\b)",
+            re.I,
         ),
     ),
-    ("warning", re.compile(r"\bwarn(ing)?\b|(?-i:[A-Z]\w*Warning\b)", re.I)),
+    ("warning", re.compile(r"\bwarn(ing)?\b|(?-i:\b[A-Z]\w{0,80}Warning\b)", re.I)),
     ("end", re.compile(r"train_runtime|training (is )?(completed?|finished|done|stopped|ended)|\bexited\b", re.I)),
-    ("start", re.compile(r"\*+ running training|start(ing|ed)? training|total optimization steps", re.I)),
+    ("start", re.compile(r"\* running training|start(ing|ed)? training|total optimization steps", re.I)),
     ("checkpoint", re.compile(r"(?<!gradient )\bcheckpoints?\b(?! shards|ing|\.py)|sav(ing|ed) model", re.I)),
     ("evaluation", re.compile(r"eval(uation)?\b|eval_|validation|val_loss|val loss", re.I)),
-    ("step", re.compile(r"\b(step|iter(ation)?|epoch|loss)\b|\d+/\d+ \[|\"step\"|'loss'", re.I)),
+    ("step", re.compile(r"\b(step|iter(ation)?|epoch|loss)\b|\d/\d{1,18} \[|\"step\"|'loss'", re.I)),
 )
 
 
@@ -97,8 +99,8 @@ def _found(path: Path, root: Path | None, ask: Ask) -> Block:
     while True:
         block = last_lines(path, root, _ROOM, before=place, room=_ROOM)
         for line in reversed(block.lines):
-            text = _text(line.data).lower()
-            if all(word in text for word in words):
+            # What is masked is not to be found out by searching; most lines are passed over without the mask.
+            if _holds(_plain(line.data), words) and _holds(_text(line.data), words):
                 found.append(line)
                 if len(found) == ask.limit:
                     return Block(block.size, found[::-1], line.offset, block.size)
@@ -107,8 +109,18 @@ def _found(path: Path, root: Path | None, ask: Ask) -> Block:
             return Block(block.size, found[::-1], place, block.size)
 
 
+def _holds(text: str, words: list[str]) -> bool:
+    lower = text.lower()
+    return all(word in lower for word in words)
+
+
 def _text(data: bytes) -> str:
-    return _COLOURS.sub("", data[: 4 * _LONGEST].decode("utf-8", "backslashreplace"))[:_LONGEST]
+    # Before it is cut: half a secret would not be known for one.
+    return hidden(_plain(data))[:_LONGEST]
+
+
+def _plain(data: bytes) -> str:
+    return _COLOURS.sub("", data[: 4 * _LONGEST].decode("utf-8", "backslashreplace"))
 
 
 def kind(text: str) -> LineKind:
