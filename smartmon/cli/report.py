@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from smartmon.config import Config
+    from smartmon.figures.album import Album
     from smartmon.store import RunRow, Store
 
 KINDS = (".png", ".svg", ".html")
 _LOOK = 1.0
 """Seconds between two looks at a run that is followed."""
+_PAUSE = 15.0
+"""Seconds after a look that came to nothing."""
+_PICTURE = 1 << 20
+"""Bytes that a picture and the numbers beside it take at most, but for the longest runs."""
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +79,7 @@ def report(
         if every is None:
             _once(store, row, output, as_json=as_json)
         else:
-            _follow(store, row, output, every, live=live, as_json=as_json)
+            _follow(settings, store, row, output, every, live=live, as_json=as_json)
 
 
 @contextmanager
@@ -146,7 +151,9 @@ def _file_name(run: str) -> str:
     return re.sub(r"[^\w.-]+", "-", run).strip("-.")[:80] or "run"
 
 
-def _follow(store: Store, run: RunRow, output: Path | None, every: int, *, live: bool, as_json: bool) -> None:
+def _follow(
+    settings: Config, store: Store, run: RunRow, output: Path | None, every: int, *, live: bool, as_json: bool
+) -> None:
     """Draw what is due until the run ends. Ctrl-C is the way to leave it."""
     from smartmon import queries
     from smartmon.errors import UsageError
@@ -164,14 +171,41 @@ def _follow(store: Store, run: RunRow, output: Path | None, every: int, *, live:
         album = Album(folder, every)
         if live and not run.state.ended and not queries.daemon_info(store, now=time.time()).alive:
             print("no daemon is watching; pictures follow once one does: smartmon run", file=sys.stderr)
+        last = ""
         while True:
             row = store.run_by_id(run.id) or run
-            _say(row, album.keep_up(store, row), as_json=as_json)
+            problem = _look(settings, store, row, album, live=live, as_json=as_json)
+            if problem and problem != last:
+                print(problem, file=sys.stderr)
+            last = problem
             if row.state.ended or not live:
                 return
-            time.sleep(_LOOK)
+            time.sleep(_PAUSE if problem else _LOOK)
     except KeyboardInterrupt:
         return
+
+
+def _look(settings: Config, store: Store, run: RunRow, album: Album, *, live: bool, as_json: bool) -> str:
+    """Draw what is due now; returns what stands in the way, which may pass as the run goes on."""
+    from smartmon.errors import UsageError
+    from smartmon.snapshots.room import Need, lacking
+    from smartmon.snapshots.upkeep import limits_of
+    from smartmon.text import clean, count
+
+    try:
+        if live and lacking(album.folder, Need(_PICTURE, 1, 0), limits_of(settings.snapshots)):
+            # The trainer needs it more.
+            return f"the disk of {clean(album.folder)} is nearly full; pictures go on once there is room"
+        _say(run, album.keep_up(store, run), as_json=as_json)
+    except OSError as error:
+        problem = f"cannot write pictures into {clean(album.folder)}: {error.strerror or error}"
+        if live and not run.state.ended:
+            return f"{problem}; trying again"
+        raise UsageError(f"{problem}; --output names another folder") from None
+    if album.skipped is not None:
+        first, end = map(count, album.skipped)
+        print(f"drawing is slower than the run: none of steps {first} to {end}; try a larger --every", file=sys.stderr)
+    return ""
 
 
 def _say(run: RunRow, files: list[Path], *, as_json: bool) -> None:

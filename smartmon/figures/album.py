@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from smartmon.errors import UsageError
-from smartmon.figures.files import write
+from smartmon.figures.files import PARTIAL, write
 from smartmon.figures.page import png, ready
 from smartmon.figures.portraits import POINTS, Portrait, portrait
 from smartmon.records import Json
@@ -37,6 +37,8 @@ class Album:
         """The step of the newest picture of this attempt."""
         self._attempt = 0
         self._latest: object = None
+        self.skipped: tuple[int, int] | None = None
+        """The first and the last step of those that the last look left out: the run went on faster than we draw."""
         with ready():
             # Without matplotlib nothing is left behind.
             self._take(folder)
@@ -51,13 +53,20 @@ class Album:
                         "trainer's own; name another folder with --output"
                     )
                 write(folder, PICTURES, b"Pictures by smartmon report; the daemon does not read them as a run's own.\n")
+            for left in folder.glob(f"{PARTIAL}*"):
+                # Of one that was killed while it wrote.
+                left.unlink(missing_ok=True)
         except OSError as error:
             raise UsageError(
                 f"cannot write pictures into {clean(folder)}: {error.strerror}; --output names another"
             ) from None
 
     def keep_up(self, store: Store, run: RunRow) -> list[Path]:
-        """Draw what is due: each full N steps that the run has passed, and the latest. Returns what was written."""
+        """Draw what is due: each full N steps that the run has passed, and the latest. Returns what was written.
+
+        What an earlier album drew of the same steps stands. Raises OSError where nothing can be written; what is due
+        then is due again.
+        """
         if run.attempt != self._attempt:
             # It went back: the steps that it goes over again have new pictures.
             began = next((one.step for one in store.attempts(run.id) if one.attempt == run.attempt), None)
@@ -67,12 +76,28 @@ class Album:
         written = []
         newest = (run.step or 0) // self._every * self._every
         first = self._drawn + self._every if self._drawn is not None else self._every
-        for step in range(max(first, newest - (CATCH_UP - 1) * self._every), newest + 1, self._every):
-            written.append(self._draw(name(step), portrait(store, run, upto=step)))
+        start = max(first, newest - (CATCH_UP - 1) * self._every)
+        self.skipped = (first, start - self._every) if self._drawn is not None and start > first else None
+        standing = self._standing(store, run) if self._drawn is None else frozenset()
+        for step in range(start, newest + 1, self._every):
+            if step not in standing:
+                written.append(self._draw(name(step), portrait(store, run, upto=step)))
             self._drawn = step
         if written or run.state.ended:
             written += self._write_latest(store, run)
         return written
+
+    def _standing(self, store: Store, run: RunRow) -> frozenset[int]:
+        """Steps whose picture is there, and newer than the attempt that they are of."""
+        began = [(0, run.first_seen), *((one.step, one.at) for one in store.attempts(run.id))]
+        found = set()
+        for path in self.folder.glob(name(0).replace("0" * 6, "*")):
+            digits = path.stem.rpartition("_")[2]
+            if digits.isdecimal() and len(digits) < 17:
+                since = max(at for step, at in began if step <= int(digits))
+                if path.stat().st_mtime >= since:
+                    found.add(int(digits))
+        return frozenset(found)
 
     def _write_latest(self, store: Store, run: RunRow) -> list[Path]:
         """The picture of now, and the numbers behind it; nothing where it would be the same again."""

@@ -6,10 +6,13 @@ import os
 import tempfile
 from pathlib import Path
 
+PARTIAL = ".partial-"
+"""How the names of files begin that are not whole yet."""
+
 
 def write(folder: Path, file: str, data: bytes) -> Path:
     """Write a file whole or not at all, and return its path. Raises OSError."""
-    handle, partial = tempfile.mkstemp(prefix=".partial-", dir=folder)
+    handle, partial = tempfile.mkstemp(prefix=PARTIAL, dir=folder)
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(data)

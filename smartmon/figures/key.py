@@ -19,8 +19,8 @@ _SIGNS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _WORDS = {
     "critical": "A full triangle at the top edge is a critical anomaly.",
-    "warning": "A hollow triangle there is a warning.",
-    "info": "A tick there is something noticed.",
+    "warning": "A hollow triangle at the top edge is a warning.",
+    "info": "A tick at the top edge is something noticed.",
     "nan": "A cross is a value that is NaN or infinite.",
     "snapshot": "A square at the bottom edge is a snapshot.",
     "restart": "A dotted upright line is a restart.",

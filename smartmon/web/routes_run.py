@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from enum import Enum
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from smartmon.store import RunRow, Store
 from smartmon.web.answers import reply
 from smartmon.web.models import Axis, Checkpoints, Plot, Plots, SeriesAnswer, Stats
 from smartmon.web.models_detail import Compare, Experts, Gpu, Log, Samples
-from smartmon.web.params import ERRORS, LONGEST, Limit, Run, Runs, Step
+from smartmon.web.params import ERRORS, LONGEST, Run, Runs, Step
 from smartmon.web.site import Site
 from smartmon.web.views import cards, curves, experts, kept, log, machine, samples, stats
 from smartmon.web.views import compare as comparing
@@ -34,6 +35,9 @@ def router(site: Site) -> APIRouter:
 
 
 def _curves(routes: APIRouter, site: Site) -> None:
+    # Two at once use what cores they can; more would only hold as many answers in memory.
+    room = threading.BoundedSemaphore(2)
+
     @routes.get("/series", response_model=SeriesAnswer, summary="Metrics over a run, or over several")
     def series(
         *,
@@ -53,7 +57,7 @@ def _curves(routes: APIRouter, site: Site) -> None:
         ] = None,
     ) -> Response:
         ask = curves.Ask(x, start, end, max_points, attempt, smooth, mean)
-        with site.readers.lend() as store:
+        with room, site.readers.lend() as store:
             rows = _rows(store, run)
             return reply(request, curves.series(site, store, rows, list(dict.fromkeys(metric or ["loss"])), ask))
 
@@ -110,7 +114,7 @@ def _files(routes: APIRouter, site: Site) -> None:
         run: Run = None,
         step: Step = None,
         prompt: Annotated[str | None, Query(max_length=64, description="Only this prompt, by its prompt_id.")] = None,
-        limit: Limit = 20,
+        limit: Annotated[int, Query(ge=1, le=100, description="At most this many, the newest.")] = 20,
     ) -> Response:
         with site.readers.lend() as store:
             row = cards.chosen(store, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def test_a_log_is_drawn_without_a_daemon_and_judged(
     drawn = (tmp_path / "out.html").read_text()
     assert code == 0
     assert "<h1>my-run</h1>" in drawn
-    assert "anomalies" in drawn
+    assert "triangle at the top edge" in drawn
     # A share of 1 becomes percent, as everywhere.
     assert "no accuracy was logged" not in drawn
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my-run", "out.html"]
@@ -130,6 +131,27 @@ def test_of_a_run_that_goes_on_each_so_many_steps_are_drawn_until_it_ends(watche
     ]
     assert "training_step_001500.png" in rest
     assert "training_latest.png" in rest
+
+
+def test_a_folder_that_cannot_be_written_for_a_while_stops_nothing(watched: Path) -> None:
+    folder = watched / "viz"
+    argv = [sys.executable, "-m", "smartmon", "report", "qlora", "--every", "1000", "-o", str(folder)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*argv, "--base-dir", str(watched)], text=True, **pipes) as follower:  # type: ignore[call-overload]
+        assert follower.stdout is not None
+        assert follower.stderr is not None
+        assert "step_001000" in follower.stdout.readline()
+        assert "latest" in follower.stdout.readline()
+        shutil.rmtree(folder)
+        with Store.open(watched / ".smartmon" / "smartmon.db") as store:
+            run = store.run("qlora-7b")
+            assert run is not None
+            store.append(run.id, 1, 2000, time.time(), {"loss": 1.0})
+            store.update_run(run.id, step=2000)
+            lines = iter(follower.stderr.readline, "")
+            assert next(line for line in lines if "trying again" in line).startswith("cannot write pictures into")
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(60) == 0
 
 
 def test_ctrl_c_is_the_way_to_leave_it(watched: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from smartmon.sources import jsontext
 from smartmon.sources.safe_read import Unreadable, read_file
 from smartmon.store import RunRow, Store
+from smartmon.web.masks import hidden, is_secret
 from smartmon.web.models_detail import Compare, Compared, Difference
 from smartmon.web.site import Site
 from smartmon.web.views.cards import card, current_run, finite
@@ -29,9 +30,6 @@ _CONFIGS = (
 _KEYS = 400
 _DEEP = 6
 _LONG = 300
-_SECRET = ("token", "secret", "password", "api_key", "apikey", "credential")
-_TOKENS = ("max_", "num_", "pad_", "eos_", "bos_", "unk_", "tokenizer", "tokens")
-"""What has `token` in its name and is no secret."""
 
 
 def compare(site: Site, store: Store, rows: Sequence[RunRow]) -> Compare:
@@ -83,15 +81,20 @@ def _settings(row: RunRow) -> tuple[str, dict[str, Any]]:
 def _flatten(value: Any, key: str, flat: dict[str, Any], depth: int) -> None:
     if isinstance(value, Mapping) and depth < _DEEP:
         for name, item in value.items():
+            if is_secret(str(name)):
+                continue
             _flatten(item, f"{key}.{name}" if key else str(name), flat, depth + 1)
-    elif len(flat) < _KEYS and key and not _is_secret(key):
-        text = value if isinstance(value, (str, int, float, bool)) or value is None else str(numbers(value))
-        flat[key[:_LONG]] = text[:_LONG] if isinstance(text, str) else numbers(text)
+    elif len(flat) < _KEYS and key:
+        plain = isinstance(value, (str, int, float, bool)) or value is None
+        text = value if plain else str(numbers(_open(value)))
+        flat[key[:_LONG]] = hidden(text)[:_LONG] if isinstance(text, str) else numbers(text)
 
 
-def _is_secret(key: str) -> bool:
-    name = key.rpartition(".")[2].lower()
-    return any(word in name for word in _SECRET) and not any(word in name for word in _TOKENS)
+def _open(value: Any) -> Any:
+    """Return a value without its secrets."""
+    if isinstance(value, Mapping):
+        return {name: _open(item) for name, item in value.items() if not is_secret(str(name))}
+    return [_open(item) for item in value] if isinstance(value, list) else value
 
 
 def _differences(settings: Sequence[Mapping[str, Any]]) -> list[Difference]:

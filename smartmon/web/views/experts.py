@@ -51,4 +51,4 @@ def _layer(name: str, told: list[tuple[str, int, Number]], newest: int | None, s
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Order `layer_2` before `layer_10`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", name)]

@@ -50,16 +50,18 @@ def last_lines(path: Path, root: Path | None, most: int, *, before: int | None =
         # What is cut in front belongs to the page before; a line longer than all the room is shown from where we are.
         cut = data.find(b"\n") + 1
         start, data = (start + cut, data[cut:]) if 0 < cut < len(data) else (start, data)
-    lines = list(_split(data, start))[-most:]
+    lines = list(_split(data, start, most))
     return Block(found.st_size, lines, lines[0].offset if lines else 0)
 
 
-def _split(data: bytes, offset: int) -> Iterator[Line]:
-    """Split at line feeds only: of a progress bar's carriage returns, the line's last state is what is seen."""
-    while data:
-        part, feed, data = data.partition(b"\n")
+def _split(data: bytes, offset: int, most: int) -> Iterator[Line]:
+    """Split into the last lines, at line feeds only: of a progress bar's carriage returns, its last state is seen."""
+    parts = data.removesuffix(b"\n").rsplit(b"\n", most) if data else []
+    if len(parts) > most:
+        offset += len(parts.pop(0)) + 1
+    for part in parts:
         yield Line(offset, part.rstrip(b"\r").rpartition(b"\r")[2])
-        offset += len(part) + len(feed)
+        offset += len(part) + 1
 
 
 def first_there(row: RunRow, names: tuple[str, ...]) -> str:

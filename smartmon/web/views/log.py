@@ -8,6 +8,7 @@ from pathlib import Path
 from smartmon.sources.safe_read import Unreadable, opened
 from smartmon.store import RunRow, Store
 from smartmon.text import clean
+from smartmon.web.masks import hidden
 from smartmon.web.models_detail import LineKind, Log, LogLine
 from smartmon.web.site import AbsentError
 from smartmon.web.views.files import last_lines, root_of
@@ -22,10 +23,10 @@ _KINDS: tuple[tuple[LineKind, re.Pattern[str]], ...] = (
     ("error", re.compile(r"\b(traceback|error|exception|oom|out of memory|killed|fatal|nan loss)\b|Error\b", re.I)),
     ("warning", re.compile(r"\bwarn(ing)?\b", re.I)),
     ("end", re.compile(r"train_runtime|training (is )?(completed?|finished|done|stopped|ended)|\bexited\b", re.I)),
-    ("start", re.compile(r"\*+ running training|num examples|start(ing|ed)? training|total optimization steps", re.I)),
+    ("start", re.compile(r"\* running training|num examples|start(ing|ed)? training|total optimization steps", re.I)),
     ("checkpoint", re.compile(r"checkpoint|sav(ing|ed) model", re.I)),
     ("evaluation", re.compile(r"eval(uation)?\b|eval_|validation|val_loss|val loss", re.I)),
-    ("step", re.compile(r"\b(step|iter(ation)?|epoch|loss)\b|\d+/\d+ \[|\"step\"|'loss'", re.I)),
+    ("step", re.compile(r"\b(step|iter(ation)?|epoch|loss)\b|\d/\d{1,18} \[|\"step\"|'loss'", re.I)),
 )
 
 
@@ -45,7 +46,8 @@ def log(store: Store, row: RunRow, *, source: str | None = None, before: int | N
         raise AbsentError(f"the log {clean(name)} {problem}") from None
     lines = []
     for offset, data in block.lines:
-        text = data[: 4 * _LONGEST].decode("utf-8", "backslashreplace")[:_LONGEST]
+        # Before it is cut: half a secret would not be known for one.
+        text = hidden(data[: 4 * _LONGEST].decode("utf-8", "backslashreplace"))[:_LONGEST]
         lines.append(LogLine(offset=offset, kind=kind(text), text=text))
     return Log(
         run=row.name,

@@ -13,6 +13,7 @@ from smartmon.notify.redact import Redactor
 from smartmon.records import Change, IncidentChange, Severity, SnapshotState
 from smartmon.store import DeliveryRow, EventRow, IncidentRow, KeepRow, RunRow, Store
 from smartmon.text import clock, count
+from smartmon.web.masks import hidden
 from smartmon.web.models import Event, Events, Icon, Incident, Incidents
 from smartmon.web.models_detail import Delivery, IncidentDetail, Kept
 from smartmon.web.site import AbsentError, Site
@@ -56,7 +57,8 @@ def icon(kind: str) -> Icon:
 def event(row: EventRow) -> Event:
     """Return a line of the timeline."""
     plain = queries.event_json(row)
-    return Event(**{**plain, "data": numbers(row.data), "at": row.at, "icon": icon(row.kind)})
+    told = {"message": hidden(row.message), "data": numbers(row.data), "at": row.at, "icon": icon(row.kind)}
+    return Event(**{**plain, **told})
 
 
 def numbers(value: Any) -> Any:
@@ -208,7 +210,7 @@ def _since(row: IncidentRow) -> str:
 
 def _last_lines(context: Mapping[str, Any]) -> list[str]:
     lines = _listed(context.get("last_lines")) or str(context.get("error_message") or "").strip().splitlines()
-    return [str(line) for line in lines[-20:]]
+    return [hidden(str(line)) for line in lines[-20:]]
 
 
 def _metrics(store: Store, run: RunRow, row: IncidentRow) -> list[str]:
