@@ -9,7 +9,8 @@ import { severityLook, stateLook, type Colour } from "../looks";
 import { isLost, isStale } from "../notices";
 import { Progress } from "../runs/row";
 import { daemon, incidentNews, stats } from "../store";
-import { Done, Fresh, Happened, Kept } from "./answers";
+import { Done, Fresh, Happened } from "./answers";
+import { Kept } from "./kept";
 import "./cards.css";
 
 const ESTIMATED = "No file tells how many steps there are: estimated from the time that its rows say is left.";
@@ -95,7 +96,7 @@ export function Verdict(): JSX.Element {
           <Happened one={one} incidents={incidents.answer?.incidents ?? []} />
         </Answer>
         <Answer question="What was kept" icon="box">
-          <Kept one={one} snapshots={snapshots.answer} />
+          <Kept one={one} incidents={incidents.answer?.incidents ?? []} snapshots={snapshots.answer} />
         </Answer>
         <Answer question={one.live ? "When it will be done" : "When it was done"} icon="clock">
           <Done one={one} />
