@@ -96,7 +96,7 @@ def _facts(routes: APIRouter, site: Site) -> None:
 
 
 def _files(routes: APIRouter, site: Site) -> None:
-    disks = machine.Disks()
+    cpu = machine.Cpu()
 
     @routes.get("/checkpoints", response_model=Checkpoints, summary="The trainer's newest checkpoints")
     def checkpoints(request: Request, run: Run = None) -> Response:
@@ -106,7 +106,7 @@ def _files(routes: APIRouter, site: Site) -> None:
     @routes.get("/gpu", response_model=Gpu, summary="The machine of a run, now")
     def gpu(request: Request, run: Run = None) -> Response:
         with site.readers.lend() as store:
-            return reply(request, machine.machine(site, disks, store, cards.chosen(store, run)))
+            return reply(request, machine.machine(site, cpu, store, cards.chosen(store, run)))
 
     @routes.get("/samples", response_model=Samples, summary="What the model answered")
     def samples_of(
@@ -122,14 +122,18 @@ def _files(routes: APIRouter, site: Site) -> None:
 
     @routes.get("/log", response_model=Log, summary="The log of a run")
     def log_of(
+        *,
         request: Request,
         run: Run = None,
         source: Annotated[str | None, Query(max_length=LONGEST, description="Which, of `sources`.")] = None,
         before: Annotated[int | None, Query(ge=0, le=2**53, description="What lies before this offset.")] = None,
+        after: Annotated[int | None, Query(ge=0, le=2**53, description="What lies from this offset on.")] = None,
+        find: Annotated[str, Query(max_length=200, description="Only lines that hold all these words.")] = "",
         limit: Annotated[int, Query(ge=1, le=2000, description="At most so many lines.")] = 200,
     ) -> Response:
         with site.readers.lend() as store:
-            return reply(request, log.log(store, cards.chosen(store, run), source=source, before=before, limit=limit))
+            ask = log.Ask(source, before, after, find, limit)
+            return reply(request, log.log(store, cards.chosen(store, run), ask))
 
 
 def _rows(store: Store, names: list[str] | None) -> list[RunRow]:

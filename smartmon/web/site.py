@@ -15,6 +15,7 @@ from smartmon.errors import UsageError
 from smartmon.host import Host
 from smartmon.text import clean
 from smartmon.web.draw import Pictures
+from smartmon.web.past import Past
 from smartmon.web.readers import Readers
 
 _T = TypeVar("_T")
@@ -32,7 +33,7 @@ class Site:
         self.config = config
         self.readers = Readers(locate)
         self.clock = clock
-        self.host = Host(config.monitor.host_interval)
+        self.past = Past(Host(config.monitor.host_interval), clock)
         self.memory = Memory()
         self.large = Memory(8)
         self.pictures = Pictures()
@@ -44,7 +45,7 @@ class Site:
 
     def close(self) -> None:
         """Give everything back."""
-        self.host.stop()
+        self.past.stop()
         self.pictures.close()
         self.readers.close()
 

@@ -22,6 +22,7 @@ from smartmon.web.views.files import last_lines, root_of, stamp
 _HISTORY = ("logs/training_detail.jsonl", "current_model/logs/training_detail.jsonl")
 _NOW = ("status/training_detail.json", "current_model/status/training_detail.json")
 _TEXTS = ("training_viz/text_samples.json", "text_samples.json")
+_ANSWERS = ("predicted", "model_answer", "golden", "golden_answer")
 _ROOM = 4 << 20
 """Bytes of the history that are looked through: some thousand samples."""
 _LINES = 4000
@@ -59,7 +60,10 @@ def prompt_id(record: Record) -> str:
 def sample(record: Record) -> Sample:
     """Return what a file says of one answer."""
     messages, text = _prompt(record)
-    golden, predicted = _text(record, "golden", "golden_answer"), _text(record, "predicted", "model_output")
+    golden, predicted = (
+        _text(record, "golden", "golden_answer"),
+        _text(record, "predicted", "model_output", "model_answer"),
+    )
     told = _tokens(record.get("tokens"))
     compared = "tokens" if told else "words" if golden is not None and predicted is not None else None
     tokens = told if told else words(golden or "", predicted or "") if compared else []
@@ -150,7 +154,7 @@ def _now(row: RunRow) -> Record | None:
             record = _object(read_file(row.path / name, root=root_of(row)).data)
         except Unreadable:
             continue
-        if record and ("predicted" in record or "golden" in record):
+        if record and not record.keys().isdisjoint(_ANSWERS):
             return record
     return None
 

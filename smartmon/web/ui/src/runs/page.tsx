@@ -103,6 +103,7 @@ export function RunsPage(): JSX.Element {
   );
   return (
     <Panel title="Runs" aside={plural(all.length, "run")} tools={tools} flush>
+      <h1 class="visually-hidden">All runs</h1>
       <table class="runs-table">
         <thead>
           <tr>
