@@ -40,9 +40,11 @@ def dashboard(
 
     Example: smartmon dashboard --base-dir ~/train
     """
+    from smartmon import log
     from smartmon.cli.context import database_path, load_config
     from smartmon.config import fixed_part
     from smartmon.errors import StoreError, UsageError
+    from smartmon.notify.redact import Redactor
     from smartmon.text import clean
 
     given: dict[str, Any] = {"dashboard.host": host, "dashboard.port": port}
@@ -55,6 +57,8 @@ def dashboard(
         from smartmon.web.serve import serve, settle
     except ModuleNotFoundError as error:
         raise UsageError(NEEDS.format(name=error.name)) from None
+
+    log.setup(form=settings.log.format, level=settings.log.level, redact=Redactor(settings).clean)
 
     def listening(served: Served) -> None:
         settle()

@@ -28,6 +28,7 @@ def open_writer(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.C
 
     What is there is first looked at read-only: a newer, foreign or damaged file is refused and not touched.
     """
+    _refuse_kind(path)
     _make_private(path)
     if path.stat().st_size:
         _inspect(path, len(migrations))
@@ -55,6 +56,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """Open for reading only: nothing this connection does can change the file."""
     if not path.exists():
         raise StoreError(f"there is no database at {clean(path)}; start a daemon with: smartmon run")
+    _refuse_kind(path)
     connection = _connect_reader(path)
     try:
         connection.execute("PRAGMA query_only = ON")
@@ -114,6 +116,12 @@ def network_filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) 
         if (place == point or place.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
             best, kind = point, rest.split()[0]
     return kind if kind in _NETWORK or kind.startswith("fuse.") else None
+
+
+def _refuse_kind(path: Path) -> None:
+    """Refuse what is there and no file: SQLite would wait for somebody to write into a named pipe, without end."""
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{clean(path)} is no file, and cannot be a database; move it away, or set state_dir")
 
 
 def _make_private(path: Path) -> None:
@@ -207,4 +215,8 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
             return connection
         connection.close()
         return _connect(path, "ro&immutable=1")
+    except UnicodeDecodeError:
+        # SQLite quotes what it cannot understand of the schema, and Python takes the quotation for text.
+        connection.close()
+        raise damaged(path, "its schema is no text") from None
     return connection

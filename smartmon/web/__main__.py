@@ -21,7 +21,9 @@ def main() -> int:
     from smartmon.errors import SmartmonError
 
     try:
+        from smartmon import log
         from smartmon.config import load
+        from smartmon.notify.redact import Redactor
         from smartmon.web.serve import Served, serve, settle
 
         config = load(
@@ -30,6 +32,8 @@ def main() -> int:
             overrides=told["overrides"],
             environ=os.environ,
         )
+        # Standard output is for one line, which the daemon reads: a second one would fill the pipe some day.
+        log.setup(form=config.log.format, level=config.log.level, redact=Redactor(config).clean)
         database = Path(told["database"])
 
         def listening(served: Served) -> None:

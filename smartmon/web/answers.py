@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 from pydantic_core import PydanticSerializationError, to_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from smartmon.web.masks import masked
 from smartmon.web.models import Answer, legible
 
 JSON = "application/json"
@@ -41,5 +41,4 @@ def tagged(request: Request, body: bytes, media_type: str, status: int = 200) ->
 
 def problem(status: int, sentence: str, **headers: str) -> Response:
     """Return a refusal."""
-    told = json.loads(json.dumps({"error": legible(sentence)}))
-    return JSONResponse(told, status, headers)
+    return JSONResponse({"error": masked(legible(sentence))}, status, headers)

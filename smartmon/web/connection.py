@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
+from h11 import LocalProtocolError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS = 256
-"""At once. 20 viewers with six each, and as many again."""
+"""At once: 20 viewers with six each, and as many again. For one more, the longest idle one goes."""
 ASKING = 10.0
 """Seconds that a request's line and headers may take to arrive, and an idle connection is kept."""
 READING = 30.0
@@ -20,7 +22,7 @@ _LOOK = 2.5
 
 
 class Connection(H11Protocol):
-    """Cuts what is too slow, and turns away what is one too many."""
+    """Cuts what is too slow, and makes room for what is one too many, or turns it away."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to watch the clock."""
@@ -29,16 +31,38 @@ class Connection(H11Protocol):
         self._unread = 0
         self._seen: tuple[Any, bool] = (None, True)
         self._timer: asyncio.TimerHandle | None = None
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MOST_CONNECTIONS and not self._make_room():
             transport.abort()
             return
         self._timer = self.loop.call_later(_LOOK, self._look)
+
+    def _make_room(self) -> bool:
+        """Cut the connection that has asked for nothing the longest: silent ones must not keep everybody else out."""
+        others = (one for one in self.connections if isinstance(one, Connection) and one is not self and one._waiting)
+        idle = min(others, key=lambda one: one._since, default=None)
+        if idle is None:
+            return False
+        idle.transport.abort()
+        # It is told of its end only later, and may not be chosen twice until then.
+        self.connections.discard(idle)
+        return True
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether there is nothing to answer."""
+        return self.cycle is None or self.cycle.response_complete
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the watch."""
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Tell that what came is no HTTP, unless an answer is on its way already, and hang up."""
+        with contextlib.suppress(LocalProtocolError):
+            super().send_400_response(msg)
+        self.transport.close()
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -56,7 +80,7 @@ class Connection(H11Protocol):
         if now - self._read_at > READING:
             return True
         cycle = self.cycle
-        waiting = cycle is None or cycle.response_complete
+        waiting = self._waiting
         if (cycle, waiting) != self._seen:
             self._seen, self._since = (cycle, waiting), now
         if waiting:

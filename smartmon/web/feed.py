@@ -10,12 +10,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+import structlog
+
 from smartmon.errors import SmartmonError
 from smartmon.web.answers import encode
 from smartmon.web.look import Look
 from smartmon.web.models_detail import Update
 from smartmon.web.readers import NoStoreError
 from smartmon.web.site import Site
+
+log = structlog.get_logger(__name__)
 
 EVERY = 0.3
 """Seconds between two looks: what happens within is one message."""
@@ -103,6 +107,8 @@ class Feed:
                     for viewer in list(self._viewers):
                         self._tell(viewer, update)
                 await asyncio.sleep(max(0.05, EVERY - (time.monotonic() - begun)))
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task: its traceback would go to the terminal
+            log.error("dashboard.look_failed", error=f"{type(error).__name__}: {error}"[:300])
         finally:
             # Nobody is left to tell, or looking failed: browsers come back, and it begins anew.
             self._looked.clear()

@@ -77,6 +77,8 @@ class Gate:
         known = self._key is None or self._key.shown_by(asked.headers)
         if asked.method not in _READING:
             return self._no_writing(asked, foreign, known)
+        if asked.has_body:
+            return 413, "a question has no body", {}
         if foreign and asked.for_data and asked.one(b"sec-fetch-mode") != b"navigate":
             return 403, "another site's page may not read this", {}
         if asked.for_data and not known:
@@ -121,6 +123,11 @@ class _Asked:
     @property
     def header_bytes(self) -> int:
         return sum(len(name) + len(value) for name, value in self.headers)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether more follows the headers: nobody would read it, and a proxy may take it for the next request."""
+        return any(length != b"0" for length in self.all(b"content-length")) or bool(self.all(b"transfer-encoding"))
 
     def all(self, wanted: bytes) -> list[bytes]:
         return [value for name, value in self.headers if name == wanted]

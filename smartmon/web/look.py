@@ -11,10 +11,12 @@ from smartmon.web.models import Daemon
 from smartmon.web.models_detail import Update
 from smartmon.web.readers import NoStoreError
 from smartmon.web.site import Site
-from smartmon.web.views.cards import card, current_run, daemon, no_daemon
+from smartmon.web.views.cards import card, current_run, daemon, moved_at, no_daemon
 from smartmon.web.views.timeline import event
 
 MOST_EVENTS = 200
+MOST_RUNS = 200
+"""Runs that a viewer is told of when it comes, those that moved last: as many as the list of runs shows."""
 _DAEMON_EVERY = 5.0
 """Seconds between two looks at whether the daemon lives: its silence writes nothing."""
 
@@ -49,7 +51,8 @@ class Look:
         """Return how every run is, and what happened after an event: what somebody who comes back has missed."""
         with self._site.readers.lend() as store, store.transaction():
             missed = [] if event_id is None else store.events(after_id=event_id, limit=MOST_EVENTS + 1)
-            return self._update(store, store.runs(), missed, daemon(self._site, store))
+            rows = sorted(store.runs(), key=moved_at)[-MOST_RUNS:]
+            return self._update(store, rows, missed, daemon(self._site, store))
 
     def nothing(self) -> Update:
         """Return that there is no database yet."""

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from smartmon.web.masks import masked
+
 Color = Literal["green", "blue", "yellow", "red", "grey", "orange"]
 Axis = Literal["step", "time", "elapsed", "position"]
 """`time`: seconds since the epoch. `elapsed`: seconds since the run's first row. `position`: steps, attempts end to
@@ -20,6 +22,10 @@ Icon = Literal[
     "evaluation", "checkpoint", "best", "warning", "anomaly", "incident", "snapshot", "alert", "run", "daemon"
 ]
 Number = float | None
+
+
+_NAMES = frozenset({"run", "name", "path", "base_dir", "metric", "metrics", "source", "sources", "commands"})
+"""Fields by which things are asked for again: a mask would break them."""
 
 
 class Answer(BaseModel):
@@ -31,7 +37,9 @@ class Answer(BaseModel):
     @classmethod
     def _legible(cls, given: Any) -> Any:
         # File names and the trainers' own texts may hold what is no text; JSON in UTF-8 cannot.
-        return {key: legible(value) for key, value in given.items()} if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        return {key: legible(value) if key in _NAMES else _told(value) for key, value in given.items()}
 
 
 def legible(value: Any) -> Any:
@@ -43,6 +51,15 @@ def legible(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [legible(item) for item in value]
     return value
+
+
+def _told(value: Any) -> Any:
+    """Return a value legible, and without what has the shape of a secret in its texts."""
+    if isinstance(value, str):
+        return masked(legible(value))
+    if isinstance(value, Mapping):
+        return {legible(key): _told(item) for key, item in value.items()}
+    return [_told(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 class Problem(Answer):

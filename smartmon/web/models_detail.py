@@ -88,6 +88,13 @@ class Process(Answer):
     started_at: Number = Field(description="When it was started.")
 
 
+class PastSeries(Answer):
+    """How a value of the machine was since the dashboard began to look, and its disk since the daemon did."""
+
+    name: str = Field(description="`disk_free, memory_available`, or as `gpu0/temperature` what a GPU tells.")
+    points: list[list[Number]] = Field(description="When and what, oldest first.")
+
+
 class Gpu(Answer):
     """The machine of a run now."""
 
@@ -98,10 +105,11 @@ class Gpu(Answer):
     disk: str = Field(description="The folder whose file system is meant.")
     disk_free: int | None = Field(description="Bytes.")
     disk_total: int | None = Field(description="Bytes.")
-    disk_full_seconds: Number = Field(description="Time until it is full at the rate of the last hour; null: not.")
+    disk_full_seconds: Number = Field(description="Time until it is full at this hour's rate; null: not, or not known.")
     memory_available: int | None = Field(description="Bytes, within the container's limit.")
     memory_total: int | None = Field(description="Bytes.")
     process: Process | None = Field(description="What trains.")
+    past: list[PastSeries] = Field(description="What went before, where it is known.")
     metrics: list[str] = Field(description="The run's own series about GPU and machine, for /api/series.")
 
 
@@ -179,6 +187,7 @@ class Experts(Answer):
     step: int | None = Field(description="The step of the newest count.")
     layers: list[Layer] = Field(description="In order; empty for a model without experts.")
     dead: int = Field(description="How many experts are dead.")
+    most: int | None = Field(description="How many experts of a row are read, where there may have been more.")
 
 
 class LogLine(Answer):
@@ -198,6 +207,7 @@ class Log(Answer):
     bytes: int = Field(description="How long the file is.")
     lines: list[LogLine] = Field(description="In the order of the file.")
     before: int | None = Field(description="Ask with this for what comes before; null: this is the beginning.")
+    after: int | None = Field(description="Ask with this for what follows; null: this is the end.")
 
 
 class Difference(Answer):
@@ -223,7 +233,7 @@ class Compare(Answer):
     """Runs side by side. The overlaid curves are asked of /api/series with several runs."""
 
     runs: list[Compared] = Field(description="In the order asked for.")
-    metrics: list[str] = Field(description="Metrics that all of them have.")
+    metrics: list[str] = Field(description="Metrics that at least two of them have.")
     differences: list[Difference] = Field(description="Settings in which they differ.")
 
 

@@ -30,6 +30,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The token is missing."},
     403: {"model": Problem, "description": "Another site's page asked."},
     404: {"model": Problem, "description": "There is no such run, or no run at all."},
+    413: {"model": Problem, "description": "The question has a body."},
     421: {"model": Problem, "description": "The server does not go by the name in the Host header."},
     422: {"model": Problem, "description": "A parameter is out of its bounds."},
     431: {"model": Problem, "description": "The headers are too many, or too long."},

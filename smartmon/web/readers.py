@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from smartmon.errors import StoreError
+from smartmon.errors import StoreError, UsageError
 from smartmon.store import Store
 
 KEPT = 4
@@ -34,7 +34,10 @@ class Readers:
         store = self._take()
         try:
             yield store
-        except StoreError:
+        except UsageError:
+            self._give_back(store)
+            raise
+        except BaseException:
             # Whatever it stumbled over, the next one begins afresh.
             store.close()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from enum import Enum
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from smartmon.store import RunRow, Store
 from smartmon.web.answers import reply
 from smartmon.web.models import Axis, Checkpoints, Plot, Plots, SeriesAnswer, Stats
 from smartmon.web.models_detail import Compare, Experts, Gpu, Log, Samples
-from smartmon.web.params import ERRORS, LONGEST, Limit, Run, Runs, Step
+from smartmon.web.params import ERRORS, LONGEST, Run, Runs, Step
 from smartmon.web.site import Site
 from smartmon.web.views import cards, curves, experts, kept, log, machine, samples, stats
 from smartmon.web.views import compare as comparing
@@ -34,6 +35,9 @@ def router(site: Site) -> APIRouter:
 
 
 def _curves(routes: APIRouter, site: Site) -> None:
+    # Two at once use what cores they can; more would only hold as many answers in memory.
+    room = threading.BoundedSemaphore(2)
+
     @routes.get("/series", response_model=SeriesAnswer, summary="Metrics over a run, or over several")
     def series(
         *,
@@ -53,7 +57,7 @@ def _curves(routes: APIRouter, site: Site) -> None:
         ] = None,
     ) -> Response:
         ask = curves.Ask(x, start, end, max_points, attempt, smooth, mean)
-        with site.readers.lend() as store:
+        with room, site.readers.lend() as store:
             rows = _rows(store, run)
             return reply(request, curves.series(site, store, rows, list(dict.fromkeys(metric or ["loss"])), ask))
 
@@ -92,7 +96,7 @@ def _facts(routes: APIRouter, site: Site) -> None:
 
 
 def _files(routes: APIRouter, site: Site) -> None:
-    disks = machine.Disks()
+    cpu = machine.Cpu()
 
     @routes.get("/checkpoints", response_model=Checkpoints, summary="The trainer's newest checkpoints")
     def checkpoints(request: Request, run: Run = None) -> Response:
@@ -102,7 +106,7 @@ def _files(routes: APIRouter, site: Site) -> None:
     @routes.get("/gpu", response_model=Gpu, summary="The machine of a run, now")
     def gpu(request: Request, run: Run = None) -> Response:
         with site.readers.lend() as store:
-            return reply(request, machine.machine(site, disks, store, cards.chosen(store, run)))
+            return reply(request, machine.machine(site, cpu, store, cards.chosen(store, run)))
 
     @routes.get("/samples", response_model=Samples, summary="What the model answered")
     def samples_of(
@@ -110,7 +114,7 @@ def _files(routes: APIRouter, site: Site) -> None:
         run: Run = None,
         step: Step = None,
         prompt: Annotated[str | None, Query(max_length=64, description="Only this prompt, by its prompt_id.")] = None,
-        limit: Limit = 20,
+        limit: Annotated[int, Query(ge=1, le=100, description="At most this many, the newest.")] = 20,
     ) -> Response:
         with site.readers.lend() as store:
             row = cards.chosen(store, run)
@@ -118,14 +122,18 @@ def _files(routes: APIRouter, site: Site) -> None:
 
     @routes.get("/log", response_model=Log, summary="The log of a run")
     def log_of(
+        *,
         request: Request,
         run: Run = None,
         source: Annotated[str | None, Query(max_length=LONGEST, description="Which, of `sources`.")] = None,
         before: Annotated[int | None, Query(ge=0, le=2**53, description="What lies before this offset.")] = None,
+        after: Annotated[int | None, Query(ge=0, le=2**53, description="What lies from this offset on.")] = None,
+        find: Annotated[str, Query(max_length=200, description="Only lines that hold all these words.")] = "",
         limit: Annotated[int, Query(ge=1, le=2000, description="At most so many lines.")] = 200,
     ) -> Response:
         with site.readers.lend() as store:
-            return reply(request, log.log(store, cards.chosen(store, run), source=source, before=before, limit=limit))
+            ask = log.Ask(source, before, after, find, limit)
+            return reply(request, log.log(store, cards.chosen(store, run), ask))
 
 
 def _rows(store: Store, names: list[str] | None) -> list[RunRow]:

@@ -15,9 +15,9 @@ from smartmon.errors import UsageError
 from smartmon.host import Host
 from smartmon.text import clean
 from smartmon.web.draw import Pictures
+from smartmon.web.past import Past
 from smartmon.web.readers import Readers
 
-_REMEMBERED = 1024
 _T = TypeVar("_T")
 
 
@@ -33,8 +33,9 @@ class Site:
         self.config = config
         self.readers = Readers(locate)
         self.clock = clock
-        self.host = Host(config.monitor.host_interval)
+        self.past = Past(Host(config.monitor.host_interval), clock)
         self.memory = Memory()
+        self.large = Memory(8)
         self.pictures = Pictures()
 
     @property
@@ -44,7 +45,7 @@ class Site:
 
     def close(self) -> None:
         """Give everything back."""
-        self.host.stop()
+        self.past.stop()
         self.pictures.close()
         self.readers.close()
 
@@ -52,7 +53,8 @@ class Site:
 class Memory:
     """Remembers what is costly to find out, as long as what it depends on is the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1024) -> None:
+        self._most = most
         self._kept: OrderedDict[Hashable, tuple[Hashable, object]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -67,6 +69,6 @@ class Memory:
         with self._lock:
             self._kept[name] = (version, found)
             self._kept.move_to_end(name)
-            while len(self._kept) > _REMEMBERED:
+            while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         return found

@@ -6,7 +6,6 @@ import hmac
 import os
 import secrets
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 
 from smartmon.errors import StoreError
@@ -66,17 +65,14 @@ class Key:
                 scheme, _, given = text.partition(" ")
                 if scheme.lower() == "bearer" and self.fits(given.strip()):
                     return True
-            elif name == b"cookie" and self.fits(self._from_cookie(text)):
+            elif name == b"cookie" and any(self.fits(given) for given in self._from_cookie(text)):
                 return True
         return False
 
-    def _from_cookie(self, text: str) -> str:
-        jar = SimpleCookie()
-        try:
-            jar.load(text)
-        except CookieError:
-            return ""
-        return jar[self._cookie].value if self._cookie in jar else ""
+    def _from_cookie(self, text: str) -> list[str]:
+        # By hand: the standard library gives up on all of them where a neighbour on this machine has set an odd one.
+        pairs = (part.partition("=") for part in text.split(";"))
+        return [value.strip() for name, _, value in pairs if name.strip() == self._cookie]
 
     @property
     def cookie(self) -> str:

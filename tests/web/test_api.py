@@ -14,7 +14,7 @@ import pytest
 from smartmon.store import Store
 from smartmon.web.serve import Served
 from smartmon.web.views.cards import current_run
-from tests.web.world import BACK, EVIL, LAST, NOW, RUN, at, loss, served
+from tests.web.world import BACK, EVIL, LAST, NOW, RUN, at, fill, loss, served
 
 
 def told(api: httpx.Client, path: str, **params: object) -> dict[str, object]:
@@ -173,7 +173,7 @@ def test_an_incident_tells_everything(api: httpx.Client) -> None:
     assert [one["checkpoint_step"] for one in answer["snapshots"]] == [400]
     assert [one["kind"] for one in answer["events"]] == ["loss_spike", "incident_opened"]
     assert "smartmon why qlora-7b --step 500" in answer["commands"]
-    assert answer["metrics"][0] == "loss"
+    assert answer["metrics"] == ["loss", "eval_loss", "grad_norm", "learning_rate", "tokens_per_sec"]
     assert answer["from_step"] < 500 < answer["to_step"]
 
 
@@ -229,14 +229,24 @@ def test_the_machine_and_the_process_are_told(api: httpx.Client) -> None:
     assert answer["process"]["alive"] is True
     assert answer["process"]["memory"] > 1_000_000
     assert answer["disk_total"] > answer["disk_free"] > 0
+    past = {one["name"]: one["points"] for one in answer["past"]}
+    assert [value for _, value in past["disk_free"]][-1] > 0
+    assert [value for _, value in past["memory_available"]][-1] > 0
 
 
 def test_runs_are_compared_without_their_secrets(api: httpx.Client) -> None:
     answer = told(api, "/api/compare", run=[RUN, EVIL])
     assert [one["key"] for one in answer["differences"]] == ["settings.lr"]
-    assert answer["differences"][0]["values"] == [2e-4, None]
+    assert answer["differences"][0]["values"] == [2e-4, 1e-4]
     assert [one["card"]["run"] for one in answer["runs"]] == [RUN, EVIL]
     assert answer["metrics"] == ["loss"]
+
+
+def test_a_run_whose_settings_nobody_knows_differs_in_none_of_them(tmp_path: Path) -> None:
+    fill(tmp_path / "train")
+    (tmp_path / "train" / "e" / "training_config.json").unlink()
+    with served(tmp_path / "train") as where, httpx.Client(base_url=where.url, trust_env=False) as client:
+        assert told(client, "/api/compare", run=[RUN, EVIL])["differences"] == []
 
 
 def test_pictures_are_drawn_beside_the_server(api: httpx.Client) -> None:

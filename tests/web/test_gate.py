@@ -117,6 +117,12 @@ def test_the_token_opens_as_a_header_and_as_a_cookie(guarded: Served) -> None:
     assert status(get(guarded, "/api/runs", f"Cookie: {cookie.removeprefix('set-cookie: ').split(';')[0]}")) == 200
 
 
+def test_odd_cookies_of_a_neighbour_do_not_hide_ours(guarded: Served) -> None:
+    ours = f"smartmon_{guarded.port}={guarded.secret}"
+    for odd in ('prefs={"a": [1, 2]}', "caf\xe9=1", "=;;", "x y=z", f"smartmon_{guarded.port}=stale"):
+        assert status(get(guarded, "/api/runs", f"Cookie: {odd}; {ours}")) == 200
+
+
 @pytest.mark.parametrize("route", ["//evil.example/", "/\\evil.example", "//evil.example//"])
 def test_a_login_leads_nowhere_else(guarded: Served, route: str) -> None:
     answer = get(guarded, f"{route}?token={guarded.secret}")
@@ -167,6 +173,16 @@ def test_no_address_becomes_a_path(dashboard: Served, route: str) -> None:
     answer = get(dashboard, route)
     assert status(answer) in (404, 422)
     assert b"root:" not in answer
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_what_is_no_http_is_hung_up_on_without_a_traceback(
+    dashboard: Served, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunked = f"{method} /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n"
+    assert b"Traceback" not in ask(dashboard, chunked.encode())
+    assert status(get(dashboard, "/health")) == 200
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 def test_too_much_is_refused_at_once(dashboard: Served) -> None:
@@ -223,16 +239,36 @@ def test_who_reads_nothing_is_cut_off(base: Path, monkeypatch: pytest.MonkeyPatc
         assert time.monotonic() < deadline
 
 
-def test_more_connections_than_there_may_be_are_turned_away(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("route", ["/api/stream", "/health"])
+def test_more_connections_than_there_may_be_are_turned_away_while_all_are_in_use(
+    base: Path, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
     monkeypatch.setattr(connection, "MOST_CONNECTIONS", 4)
-    with served(base) as where:
+    with served(base) as where, contextlib.ExitStack() as held:
         links = [socket.create_connection(("127.0.0.1", where.port), timeout=10) for _ in range(4)]
         for link in links:
-            link.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert link.recv(12) == b"HTTP/1.1 200"
-        assert get(where, "/health") == b""
-        for link in links:
-            link.close()
+            held.callback(link.close)
+            link.sendall(f"GET {route} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            while not (seen := link.recv(65536)).endswith((b"}", b"\n\n", b"\n\n\r\n")):
+                assert seen
+        if route == "/api/stream":
+            assert get(where, "/health") == b""
+        else:
+            # Whoever is silent does not keep others out: the longest idle one makes room.
+            assert status(get(where, "/health")) == 200
+            with contextlib.suppress(ConnectionResetError):
+                assert links[0].recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "body", ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_body_is_neither_read_nor_taken_for_a_request(dashboard: Served, method: str, body: str) -> None:
+    first = f"{method} /health HTTP/1.1\r\nHost: localhost\r\n{body}"
+    answer = ask(dashboard, first.encode() + b"GET /api/runs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert status(answer) == (405 if method == "POST" else 413)
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_a_taken_port_is_told_in_words(dashboard: Served) -> None:

@@ -103,3 +103,25 @@ def test_every_chart_keeps_within_a_phone(visit: Open, dashboard: Served) -> Non
         page.click(f'.folded [data-panel="{name}"]')
         page.wait_for_selector(f'.panel[data-panel="{name}"] canvas')
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_marks_under_the_cursor_are_said_in_words(visit: Open, dashboard: Served) -> None:
+    page = visit(dashboard, f"run/{RUN}")
+    x, y = middle(page)
+    page.mouse.move(x, y)
+    until(page, f"document.querySelector('{LOSS} .near').innerText.includes('loss spike')")
+    page.mouse.move(x - 100, y)
+    until(page, f"document.querySelector('{LOSS} .near').innerText === ''")
+
+
+def test_a_place_of_an_earlier_attempt_is_found_on_every_axis(visit: Open, dashboard: Served) -> None:
+    page = visit(dashboard, f"run/{RUN}")
+    middle(page)
+    for axis in ("position", "elapsed", "time", "step"):
+        page.select_option(".toolbar select >> nth=0", axis)
+        assert part(page) == "all of it"
+        page.click('.event[data-kind="loss_spike"] button')
+        until(page, "document.querySelector('.toolbar .part').innerText !== 'all of it'")
+        assert page.input_value(".toolbar select >> nth=0") == axis
+        if axis in ("position", "step"):
+            assert bounds(page) == (450, 550)

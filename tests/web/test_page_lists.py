@@ -81,6 +81,18 @@ def test_the_whole_log_is_behind_its_last_lines(visit: Open, dashboard: Served) 
     until(page, "document.querySelectorAll('.log-lines .line-step').length === 1")
     page.fill("input[type=search]", "no such line")
     page.wait_for_selector("text=Nothing matched.")
+    page.click("text=Beginning")
+    page.wait_for_selector(".log-lines .line-start")
+    assert page.input_value("input[type=search]") == ""
+
+
+def test_the_whole_log_is_searched_and_not_only_what_was_read_of_it(visit: Open, dashboard: Served) -> None:
+    page = visit(dashboard, f"run/{RUN}/log")
+    page.wait_for_selector(".log-lines .line-checkpoint")
+    assert page.locator(".log-lines .line-start").count() == 0
+    page.fill("input[type=search]", "training RUNNING")
+    page.wait_for_selector(".log-lines .line-start")
+    assert page.locator(".log-lines .text").count() == 1
 
 
 def test_an_incident_says_what_was_kept_and_what_to_run(visit: Open, dashboard: Served) -> None:
@@ -93,6 +105,8 @@ def test_an_incident_says_what_was_kept_and_what_to_run(visit: Open, dashboard: 
     assert f"smartmon why {RUN} --step 500" in text
     assert "phone" in text
     page.wait_for_selector(".strip .line")
+    page.hover(".strip svg >> nth=0")
+    until(page, "document.querySelector('.context .axis').innerText.includes('at step')")
 
 
 def test_a_command_is_copied_as_it_is(visit: Open, dashboard: Served) -> None:

@@ -130,7 +130,9 @@ def _files(run: Path) -> None:
     for step in (900, 950):
         (run / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     (run / "checkpoint-950" / "trainer_state.json").rename(run / "checkpoint-950" / "config.json")
-    (run / "training_config.json").write_text(json.dumps({"settings": {"lr": 2e-4, "hub_token": "hf_secret"}}))
+    for folder, rate in ((run, 2e-4), (run.parent / "e", 1e-4)):
+        told = {"settings": {"lr": rate, "hub_token": f"hf_secret_{rate}"}, "begun": f"{rate}"}
+        (folder / "training_config.json").write_text(json.dumps(told))
 
 
 def look(step: int, said: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ from smartmon.errors import UsageError
 from smartmon.queries import RunInfo
 from smartmon.records import RunState
 from smartmon.store import IncidentRow, RunRow, Store
+from smartmon.web.masks import hidden
 from smartmon.web.models import Color, Daemon, IncidentBrief, Number, RunCard, Runs
 from smartmon.web.site import AbsentError, Site
 from smartmon.web.views.curves import began, identity
@@ -29,6 +30,11 @@ _LATELY = 600.0
 """Seconds before the newest row of all runs in which another run is taken to get on as well."""
 _SETTLED = 240
 """A sparkline is drawn anew once a run has gone on by one part in so many: a quarter of one of its values."""
+
+
+def failure(row: RunRow) -> str | None:
+    """Return what a run says that it failed with."""
+    return hidden(str(row.data.get("error_message") or "")) or None
 
 
 def nothing_yet(site: Site) -> Runs:
@@ -117,7 +123,7 @@ def card(site: Site, store: Store, row: RunRow, *, now: float, current: RunRow |
         age_seconds=None if updated is None else max(0.0, round(now - updated)),
         eta_seconds=None if info.eta_seconds is None else round(info.eta_seconds),
         model_name=row.data.get("model_name") or None,
-        error=row.data.get("error_message") or None,
+        error=failure(row),
         gone=info.gone,
         base_dir=str(row.base_dir),
         path=str(row.path),

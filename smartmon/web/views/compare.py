@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smartmon.sources import jsontext
 from smartmon.sources.safe_read import Unreadable, read_file
 from smartmon.store import RunRow, Store
+from smartmon.web.masks import hidden, is_secret
 from smartmon.web.models_detail import Compare, Compared, Difference
 from smartmon.web.site import Site
 from smartmon.web.views.cards import card, current_run, finite
@@ -29,9 +31,10 @@ _CONFIGS = (
 _KEYS = 400
 _DEEP = 6
 _LONG = 300
-_SECRET = ("token", "secret", "password", "api_key", "apikey", "credential")
-_TOKENS = ("max_", "num_", "pad_", "eos_", "bos_", "unk_", "tokenizer", "tokens")
-"""What has `token` in its name and is no secret."""
+_SHORT = 120
+"""Characters up to which a list stays in one cell."""
+_COURSE = ("state", "begun", "ended", "finished", "step")
+"""What the bundled trainer notes beside its settings of how far it came."""
 
 
 def compare(site: Site, store: Store, rows: Sequence[RunRow]) -> Compare:
@@ -40,8 +43,8 @@ def compare(site: Site, store: Store, rows: Sequence[RunRow]) -> Compare:
     with store.transaction():
         current = current_run(store)
         settings = [_settings(row) for row in rows]
-        metrics = [set(store.metrics(row.id)) for row in rows]
-        shared = sorted(set.intersection(*metrics))
+        having = Counter(name for row in rows for name in store.metrics(row.id))
+        shared = sorted(name for name, count in having.items() if count >= min(2, len(rows)))
         return Compare(
             runs=[
                 Compared(
@@ -56,7 +59,7 @@ def compare(site: Site, store: Store, rows: Sequence[RunRow]) -> Compare:
                 for row, (source, _) in zip(rows, settings)
             ],
             metrics=[name for name in shared if not name.startswith(EXPERTS)],
-            differences=_differences([told for _, told in settings]),
+            differences=_differences([told if source else None for source, told in settings]),
         )
 
 
@@ -81,20 +84,37 @@ def _settings(row: RunRow) -> tuple[str, dict[str, Any]]:
 
 
 def _flatten(value: Any, key: str, flat: dict[str, Any], depth: int) -> None:
+    if isinstance(value, list) and len(str(value)) > _SHORT:
+        # Two long lists side by side tell nobody where they differ.
+        value = {str(place + 1): item for place, item in enumerate(value)}
     if isinstance(value, Mapping) and depth < _DEEP:
         for name, item in value.items():
+            if is_secret(str(name)):
+                continue
             _flatten(item, f"{key}.{name}" if key else str(name), flat, depth + 1)
-    elif len(flat) < _KEYS and key and not _is_secret(key):
-        text = value if isinstance(value, (str, int, float, bool)) or value is None else str(numbers(value))
-        flat[key[:_LONG]] = text[:_LONG] if isinstance(text, str) else numbers(text)
+    elif len(flat) < _KEYS and key and key not in _COURSE:
+        plain = isinstance(value, (str, int, float, bool)) or value is None
+        text = value if plain else str(numbers(_open(value)))
+        flat[key[:_LONG]] = hidden(text) if isinstance(text, str) else numbers(text)
 
 
-def _is_secret(key: str) -> bool:
-    name = key.rpartition(".")[2].lower()
-    return any(word in name for word in _SECRET) and not any(word in name for word in _TOKENS)
+def _open(value: Any) -> Any:
+    """Return a value without its secrets."""
+    if isinstance(value, Mapping):
+        return {name: _open(item) for name, item in value.items() if not is_secret(str(name))}
+    return [_open(item) for item in value] if isinstance(value, list) else value
 
 
-def _differences(settings: Sequence[Mapping[str, Any]]) -> list[Difference]:
-    keys = dict.fromkeys(key for told in settings for key in told)
-    rows = [(key, [told.get(key) for told in settings]) for key in keys]
-    return [Difference(key=key, values=values) for key, values in rows if any(value != values[0] for value in values)]
+def _differences(settings: Sequence[Mapping[str, Any] | None]) -> list[Difference]:
+    """Return in what the runs differ whose settings are known."""
+    known = [told for told in settings if told is not None]
+    keys = dict.fromkeys(key for told in known for key in told)
+    differing = [key for key in keys if any(told.get(key) != known[0].get(key) for told in known)]
+    return [
+        Difference(key=key, values=[_cut(told.get(key)) if told is not None else None for told in settings])
+        for key in differing
+    ]
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:_LONG]}…" if isinstance(value, str) and len(value) > _LONG else value

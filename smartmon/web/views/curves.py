@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smartmon.store import Nonfinite, Point, RunRow, Series, Store
 from smartmon.store.smoothing import ema, mean
@@ -12,6 +12,8 @@ from smartmon.web.models import Attempt, Axis, SeriesAnswer, SeriesOne, Stretch
 from smartmon.web.site import Site
 
 _STEPS = 2.0**62
+_MOST_POINTS = 200_000
+"""Of all series together: an answer of millions would take gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Ask:
 
 def series(site: Site, store: Store, rows: Sequence[RunRow], metrics: Sequence[str], ask: Ask) -> SeriesAnswer:
     """Return some metrics of some runs."""
+    ask = replace(ask, max_points=max(1, min(ask.max_points, _MOST_POINTS // (len(rows) * len(metrics)))))
     with store.transaction():
         lying = {row.id: attempts(site, store, row) for row in rows}
         return SeriesAnswer.model_construct(

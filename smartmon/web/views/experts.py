@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from smartmon.sources.experts import MAX_EXPERTS
 from smartmon.store import RunRow, Store
 from smartmon.web.models import Number
 from smartmon.web.models_detail import Expert, Experts, Layer
@@ -28,7 +29,9 @@ def experts(site: Site, store: Store, row: RunRow) -> Experts:
     share = site.config.judge_settings(row.name).detectors.dead_expert.share
     layers = [_layer(name, told[name], newest, share) for name in sorted(told, key=_natural)]
     dead = sum(expert.dead for layer in layers for expert in layer.experts)
-    return Experts(run=row.name, step=newest, layers=layers, dead=dead)
+    sizes = [len(layer.experts) for layer in layers]
+    cut = bool(sizes) and sum(sizes) + max(sizes) > MAX_EXPERTS
+    return Experts(run=row.name, step=newest, layers=layers, dead=dead, most=MAX_EXPERTS if cut else None)
 
 
 def _latest(store: Store, row: RunRow, metrics: list[str]) -> dict[str, tuple[int, Number]]:
@@ -51,4 +54,4 @@ def _layer(name: str, told: list[tuple[str, int, Number]], newest: int | None, s
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Order `layer_2` before `layer_10`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", name)]

@@ -27,6 +27,8 @@ class Block(NamedTuple):
     lines: list[Line]
     start: int
     """Where the first of them begins; 0 is the beginning of the file."""
+    end: int
+    """Where the one after the last of them begins."""
 
 
 def root_of(row: RunRow) -> Path:
@@ -50,16 +52,32 @@ def last_lines(path: Path, root: Path | None, most: int, *, before: int | None =
         # What is cut in front belongs to the page before; a line longer than all the room is shown from where we are.
         cut = data.find(b"\n") + 1
         start, data = (start + cut, data[cut:]) if 0 < cut < len(data) else (start, data)
-    lines = list(_split(data, start))[-most:]
-    return Block(found.st_size, lines, lines[0].offset if lines else 0)
+    lines = list(_split(data, start, most))
+    return Block(found.st_size, lines, lines[0].offset if lines else 0, end)
 
 
-def _split(data: bytes, offset: int) -> Iterator[Line]:
-    """Split at line feeds only: of a progress bar's carriage returns, the line's last state is what is seen."""
-    while data:
-        part, feed, data = data.partition(b"\n")
+def first_lines(path: Path, root: Path | None, most: int, *, after: int, room: int = 1 << 20) -> Block:
+    """Return the lines from some place of a file on, as `last_lines` does those before one; `end` says how far."""
+    with opened(path, root) as (descriptor, found):
+        start = min(after, found.st_size)
+        data = read_at(descriptor, start, min(room, found.st_size - start))
+    if start + len(data) < found.st_size:
+        # What is cut behind belongs to the page that follows.
+        data = data[: data.rfind(b"\n") + 1] or data
+    parts = data.split(b"\n", most)
+    if len(parts) > most:
+        data = data[: len(data) - len(parts[-1])]
+    return Block(found.st_size, list(_split(data, start, most)), start, start + len(data))
+
+
+def _split(data: bytes, offset: int, most: int) -> Iterator[Line]:
+    """Split into the last lines, at line feeds only: of a progress bar's carriage returns, its last state is seen."""
+    parts = data.removesuffix(b"\n").rsplit(b"\n", most) if data else []
+    if len(parts) > most:
+        offset += len(parts.pop(0)) + 1
+    for part in parts:
         yield Line(offset, part.rstrip(b"\r").rpartition(b"\r")[2])
-        offset += len(part) + len(feed)
+        offset += len(part) + 1
 
 
 def first_there(row: RunRow, names: tuple[str, ...]) -> str:

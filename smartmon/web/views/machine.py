@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import re
 import threading
-from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from smartmon.records import HostSample
@@ -15,42 +14,29 @@ from smartmon.sources import jsontext
 from smartmon.sources.safe_read import Unreadable, read_file
 from smartmon.store import RunRow, Store
 from smartmon.web.models import Number
-from smartmon.web.models_detail import Gpu, GpuOne, Process
+from smartmon.web.models_detail import Gpu, GpuOne, PastSeries, Process
 from smartmon.web.site import Site
 from smartmon.web.views.cards import finite
 from smartmon.web.views.files import root_of
 
 _METRIC = re.compile(r"gpu|cuda|vram|memory|mem_|cpu|disk|temperature|power|util", re.IGNORECASE)
 _STATUS = ("status/training_status.json", "current_model/status/training_status.json")
-_HOUR = 3600.0
-_TREND = 60.0
-"""Seconds that looks at the disk must span to tell a trend."""
+_LATELY = 7200.0
+_BLOCK = 3
+"""Begin, moment of the lowest, lowest free bytes: see `disk_full_soon`."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
 
 
-class Disks:
-    """Remembers how much room there was, to tell when there will be none."""
+class Cpu:
+    """Remembers how much processes had used, to tell how much they use."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, deque[tuple[float, int]]] = {}
         self._cpu: dict[int, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
-    def full_in(self, device: int, at: float, free: int) -> Number:
-        """Return the seconds until a disk is full at the rate of the last hour; None: not by this."""
-        with self._lock:
-            seen = self._seen.setdefault(device, deque(maxlen=720))
-            if not seen or at - seen[-1][0] >= 5.0:
-                seen.append((at, free))
-            while seen[0][0] < at - _HOUR:
-                seen.popleft()
-            since, before = seen[0]
-        lost = before - free
-        return free * (at - since) / lost if lost > 0 and at - since >= _TREND else None
-
-    def cpu(self, pid: int, at: float, used: float) -> Number:
+    def percent(self, pid: int, at: float, used: float) -> Number:
         """Return the percent of a core that a process used since the look before."""
         with self._lock:
             before = self._cpu.get(pid)
@@ -61,11 +47,11 @@ class Disks:
         return round(100 * (used - before[1]) / (at - before[0]), 1)
 
 
-def machine(site: Site, disks: Disks, store: Store, row: RunRow) -> Gpu:
-    """Return the machine as it is now."""
+def machine(site: Site, cpu: Cpu, store: Store, row: RunRow) -> Gpu:
+    """Return the machine as it is now, and was."""
     now = site.clock()
     folder = row.path if row.path.is_dir() else row.base_dir
-    found = site.host.sample(now, folder)
+    found = site.past.look(folder, lambda: _blocks(store, row, now))
     return Gpu(
         run=row.name,
         at=now,
@@ -74,12 +60,26 @@ def machine(site: Site, disks: Disks, store: Store, row: RunRow) -> Gpu:
         disk=str(folder),
         disk_free=found.disk_free,
         disk_total=found.disk_total,
-        disk_full_seconds=_full_in(disks, folder, now, found.disk_free),
+        disk_full_seconds=site.past.full_in(folder, now),
         memory_available=found.memory_available,
         memory_total=found.memory_total,
-        process=_process(disks, row, now),
+        process=_process(cpu, row, now),
+        past=[
+            PastSeries(name=name, points=[[round(at, 1), value] for at, value in points])
+            for name, points in site.past.series(folder).items()
+        ],
         metrics=[name for name in store.metrics(row.id) if _METRIC.search(name)],
     )
+
+
+def _blocks(store: Store, row: RunRow, now: float) -> Iterator[tuple[float, float]]:
+    """Yield the free space of the run's disk as the daemon saw it of late: the page need not begin from nothing."""
+    panel = (store.judge_state(row.id) or {}).get("panel")
+    room = panel.get("disk_full_soon") if isinstance(panel, dict) else None
+    blocks = room.get("blocks") if isinstance(room, dict) else None
+    for block in blocks if isinstance(blocks, list) else ():
+        if isinstance(block, list) and len(block) == _BLOCK and now - _LATELY <= float(str(block[1])) <= now:
+            yield float(str(block[1])), float(str(block[2]))
 
 
 def _gpu(one: object) -> GpuOne:
@@ -99,13 +99,7 @@ def _note(found: HostSample) -> str:
     return "the GPUs have not answered yet"
 
 
-def _full_in(disks: Disks, folder: Path, now: float, free: int | None) -> Number:
-    with contextlib.suppress(OSError):
-        return None if free is None else disks.full_in(folder.stat().st_dev, now, free)
-    return None
-
-
-def _process(disks: Disks, row: RunRow, now: float) -> Process | None:
+def _process(cpu: Cpu, row: RunRow, now: float) -> Process | None:
     for name in _STATUS:
         try:
             told = jsontext.load_object(read_file(row.path / name, root=root_of(row)).data)
@@ -117,11 +111,11 @@ def _process(disks: Disks, row: RunRow, now: float) -> Process | None:
             nothing = Process(
                 pid=pid, host=host, alive=None, memory=None, threads=None, cpu_percent=None, started_at=None
             )
-            return _looked_at(disks, nothing, now) if host == platform.node() else nothing
+            return _looked_at(cpu, nothing, now) if host == platform.node() else nothing
     return None
 
 
-def _looked_at(disks: Disks, process: Process, now: float) -> Process:
+def _looked_at(cpu: Cpu, process: Process, now: float) -> Process:
     try:
         stat = (_PROC / str(process.pid) / "stat").read_bytes()
         booted = re.search(rb"^btime (\d+)", (_PROC / "stat").read_bytes(), re.MULTILINE)
@@ -136,7 +130,7 @@ def _looked_at(disks: Disks, process: Process, now: float) -> Process:
             "alive": state not in (b"Z", b"X"),
             "memory": pages * _PAGE,
             "threads": threads,
-            "cpu_percent": disks.cpu(process.pid, now, ticks / _TICKS),
+            "cpu_percent": cpu.percent(process.pid, now, ticks / _TICKS),
             "started_at": int(booted[1]) + began / _TICKS if booted else None,
         }
     )

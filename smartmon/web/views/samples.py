@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,11 +22,14 @@ from smartmon.web.views.files import last_lines, root_of, stamp
 _HISTORY = ("logs/training_detail.jsonl", "current_model/logs/training_detail.jsonl")
 _NOW = ("status/training_detail.json", "current_model/status/training_detail.json")
 _TEXTS = ("training_viz/text_samples.json", "text_samples.json")
+_ANSWERS = ("predicted", "model_answer", "golden", "golden_answer")
 _ROOM = 4 << 20
 """Bytes of the history that are looked through: some thousand samples."""
 _LINES = 4000
 _WORDS = 600
 """Words of an answer that are compared."""
+_PAIRS = 20_000
+"""Pairs of equal words in two answers, up to which it is looked for where each went."""
 _TEXT = 40_000
 """Characters of a text that are told."""
 
@@ -56,7 +60,10 @@ def prompt_id(record: Record) -> str:
 def sample(record: Record) -> Sample:
     """Return what a file says of one answer."""
     messages, text = _prompt(record)
-    golden, predicted = _text(record, "golden", "golden_answer"), _text(record, "predicted", "model_output")
+    golden, predicted = (
+        _text(record, "golden", "golden_answer"),
+        _text(record, "predicted", "model_output", "model_answer"),
+    )
     told = _tokens(record.get("tokens"))
     compared = "tokens" if told else "words" if golden is not None and predicted is not None else None
     tokens = told if told else words(golden or "", predicted or "") if compared else []
@@ -94,7 +101,7 @@ def words(golden: str, predicted: str) -> list[Token]:
     wanted, said = re.findall(r"\s*\S+", golden)[:_WORDS], re.findall(r"\s*\S+", predicted)[:_WORDS]
     plain, other_plain = [word.strip() for word in wanted], [word.strip() for word in said]
     found: list[Token] = []
-    for what, a, b, c, d in difflib.SequenceMatcher(None, plain, other_plain, autojunk=False).get_opcodes():
+    for what, a, b, c, d in _changes(plain, other_plain):
         pairs = max(b - a, d - c)
         for place in range(pairs):
             one = wanted[a + place] if a + place < b else None
@@ -104,6 +111,17 @@ def words(golden: str, predicted: str) -> list[Token]:
     return found
 
 
+def _changes(wanted: list[str], said: list[str]) -> Iterable[tuple[str, int, int, int, int]]:
+    """Return how one list of words becomes another; place by place where few words come so often that looking for
+    where they went would take seconds, and tell nothing."""
+    often = Counter(said)
+    if sum(often[word] for word in wanted) <= _PAIRS:
+        return difflib.SequenceMatcher(None, wanted, said, autojunk=False).get_opcodes()
+    both = min(len(wanted), len(said))
+    same = (("equal" if wanted[n] == said[n] else "replace", n, n + 1, n, n + 1) for n in range(both))
+    return [*same, ("rest", both, len(wanted), both, len(said))]
+
+
 def _records(site: Site, row: RunRow) -> tuple[str, list[Record]]:
     """Return where samples were found, and all of them, the newest first."""
     for name in _HISTORY:
@@ -111,7 +129,7 @@ def _records(site: Site, row: RunRow) -> tuple[str, list[Record]]:
         path = row.path / name
         mark = stamp(path)
         if mark:
-            past = site.memory.get(("samples", *identity(row)), mark, lambda n=name: _past(row, n))  # type: ignore[misc]
+            past = site.large.get(("samples", *identity(row)), mark, lambda n=name: _past(row, n))  # type: ignore[misc]
             fresh = [now] if now and (not past or _key(now) != _key(past[0])) else []
             return name, [*fresh, *past]
     if (record := _now(row)) is not None:
@@ -136,7 +154,7 @@ def _now(row: RunRow) -> Record | None:
             record = _object(read_file(row.path / name, root=root_of(row)).data)
         except Unreadable:
             continue
-        if record and ("predicted" in record or "golden" in record):
+        if record and not record.keys().isdisjoint(_ANSWERS):
             return record
     return None
 

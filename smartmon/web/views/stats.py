@@ -9,7 +9,7 @@ from smartmon import queries
 from smartmon.store import RunRow, Store
 from smartmon.web.models import Best, GradNorm, Number, Pace, Perplexity, Stats, Warmup
 from smartmon.web.site import Site
-from smartmon.web.views.cards import COLORS, briefs, daemon, finite
+from smartmon.web.views.cards import COLORS, briefs, daemon, failure, finite
 from smartmon.web.views.curves import attempts, began, identity
 from smartmon.web.views.estimate import estimated_total, share
 
@@ -35,7 +35,7 @@ def stats(site: Site, store: Store, row: RunRow) -> Stats:
         state=row.state.value,
         color=COLORS[row.state],
         live=not row.state.ended and not info.gone,
-        error=row.data.get("error_message") or None,
+        error=failure(row),
         model_name=row.data.get("model_name") or None,
         base_dir=str(row.base_dir),
         path=str(row.path),

@@ -13,11 +13,13 @@ from smartmon.notify.redact import Redactor
 from smartmon.records import Change, IncidentChange, Severity, SnapshotState
 from smartmon.store import DeliveryRow, EventRow, IncidentRow, KeepRow, RunRow, Store
 from smartmon.text import clock, count
+from smartmon.web.masks import hidden
 from smartmon.web.models import Event, Events, Icon, Incident, Incidents
 from smartmon.web.models_detail import Delivery, IncidentDetail, Kept
 from smartmon.web.site import AbsentError, Site
 from smartmon.web.views.cards import chosen, finite
 from smartmon.web.views.kept import snapshot
+from smartmon.web.views.stats import EXPERTS
 
 _ICONS: Mapping[str, Icon] = {
     "best_model": "best",
@@ -45,6 +47,8 @@ _EVENTS_TOLD = 200
 _BEFORE, _AFTER = 200, 50
 """Steps that a chart of an incident shows around it, at least."""
 _HISTORIES = {"loss": "loss_history", "accuracy": "accuracy_history", "learning_rate": "lr_history"}
+_SAYING_NOTHING = ("epoch", "eta_seconds")
+"""Metrics that go their way whatever happens."""
 _TELLING = ("loss", "eval_loss", "grad_norm", "learning_rate", "accuracy", "tokens_per_sec")
 
 
@@ -56,7 +60,8 @@ def icon(kind: str) -> Icon:
 def event(row: EventRow) -> Event:
     """Return a line of the timeline."""
     plain = queries.event_json(row)
-    return Event(**{**plain, "data": numbers(row.data), "at": row.at, "icon": icon(row.kind)})
+    told = {"message": hidden(row.message), "data": numbers(row.data), "at": row.at, "icon": icon(row.kind)}
+    return Event(**{**plain, **told})
 
 
 def numbers(value: Any) -> Any:
@@ -208,12 +213,13 @@ def _since(row: IncidentRow) -> str:
 
 def _last_lines(context: Mapping[str, Any]) -> list[str]:
     lines = _listed(context.get("last_lines")) or str(context.get("error_message") or "").strip().splitlines()
-    return [str(line) for line in lines[-20:]]
+    return [hidden(str(line)) for line in lines[-20:]]
 
 
 def _metrics(store: Store, run: RunRow, row: IncidentRow) -> list[str]:
     there = store.metrics(run.id)
-    wanted = dict.fromkeys([row.metric, *_TELLING])
+    others = [name for name in there if name not in _SAYING_NOTHING and not name.startswith(EXPERTS)]
+    wanted = dict.fromkeys([row.metric, *_TELLING, *others])
     return [name for name in wanted if name in there]
 
 

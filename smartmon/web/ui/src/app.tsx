@@ -6,7 +6,7 @@ import { useEffect } from "preact/hooks";
 import { judge, Verdict } from "./cards/verdict";
 import { Cards } from "./cards/cards";
 import { visible } from "./format";
-import { isStale, Notices } from "./notices";
+import { isLost, isStale, Notices } from "./notices";
 import { Nothing } from "./panel";
 import { pages, panels, type PanelEntry } from "./registry";
 import { link, route } from "./router";
@@ -20,7 +20,7 @@ function title(): string {
   const one = stats.value;
   const { page } = route.value;
   if (!one || (page !== "" && page !== "run")) return "smartmon";
-  const { word } = judge(one, daemon.value?.running ?? true, isStale());
+  const { word } = judge(one, daemon.value?.running ?? true, isStale(), isLost());
   const share = one.progress === null ? "" : ` ${Math.floor(one.progress * 100)} %`;
   return `${word}${share} \u00b7 ${visible(one.run)}`;
 }

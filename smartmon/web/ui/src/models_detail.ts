@@ -75,6 +75,12 @@ export interface Process {
   started_at: number | null;
 }
 
+/** How a value of the machine was: when and what, oldest first. */
+export interface PastSeries {
+  name: string;
+  points: [number, number][];
+}
+
 /** The machine of a run now. */
 export interface Gpu {
   run: string;
@@ -88,6 +94,7 @@ export interface Gpu {
   memory_available: number | null;
   memory_total: number | null;
   process: Process | null;
+  past: PastSeries[];
   metrics: string[];
 }
 
@@ -158,6 +165,7 @@ export interface Experts {
   step: number | null;
   layers: Layer[];
   dead: number;
+  most: number | null;
 }
 
 /** A line of a log. */
@@ -175,6 +183,7 @@ export interface Log {
   bytes: number;
   lines: LogLine[];
   before: number | null;
+  after: number | null;
 }
 
 /** A setting in which runs differ. */

@@ -25,7 +25,7 @@ function Connection(): JSX.Element {
             ? ["green", "live", "News arrive as they are written."]
             : ["grey", stats.value ? "history" : "connected", "The run has ended; it switches to live by itself."];
   return (
-    <span class={`connection ${tone}`} title={help} role="status" aria-label={`Connection: ${word}`}>
+    <span class={`connection ${tone}`} title={help} role="img" aria-label={`Connection: ${word}`}>
       <i />
       <span>{word}</span>
     </span>

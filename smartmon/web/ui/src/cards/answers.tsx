@@ -1,11 +1,10 @@
-/** What stands below the verdict, each in one sentence: what happened, what was kept, when will it be done. */
+/** What stands below the verdict, each in one sentence: what happened, when will it be done, how fresh that is. */
 import type { ComponentChildren, JSX } from "preact";
 
-import type { Incident, SnapshotOne, Snapshots, Stats } from "../api";
-import { age, bytes, duration, exact, moment, plural, step, visible, words } from "../format";
+import type { Incident, Stats } from "../api";
+import { age, duration, exact, moment, plural, step, visible, words } from "../format";
 import { isStale } from "../notices";
 import { link } from "../router";
-import { remembered } from "../settings";
 import { answeredAt, dataAge, now } from "../store";
 
 const worstOf = (open: Stats["open_incidents"]) => open.find((incident) => incident.severity === "critical") ?? open[0];
@@ -55,63 +54,6 @@ export function Happened({ one, incidents }: { one: Stats; incidents: readonly I
       </span>
     </>
   );
-}
-
-/** A snapshot that something can be restored from. */
-const holds = (one: SnapshotOne): boolean => one.state === "ok" && one.checkpoint_step !== null && one.has_weights;
-
-const isBest = (one: SnapshotOne): boolean => one.kinds.includes("best_model");
-
-function bestWords(one: SnapshotOne): string {
-  const apart = (one.checkpoint_step ?? 0) - (one.step ?? one.checkpoint_step ?? 0);
-  if (apart === 0) return `best model, step ${step(one.checkpoint_step)}`;
-  return `step ${step(one.checkpoint_step)}, ${plural(Math.abs(apart), "step")} ${apart > 0 ? "after" : "before"} the best`;
-}
-
-function troubleWords(one: SnapshotOne): string {
-  const good = one.last_good_checkpoint_step;
-  const what = words(one.kinds[0] ?? "anomaly");
-  if (one.severity === "info") return `step ${step(one.checkpoint_step)}, for a ${what} within its noise`;
-  return good === null ? `step ${step(one.checkpoint_step)}, for the ${what}` : `step ${step(good)}, from before the ${what}`;
-}
-
-const upper = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
-
-/** Opens a snapshot's card, where the command is. */
-function toSnapshot(name: string): void {
-  remembered("open.snapshots", true).value = true;
-  // The panel may have to be built first.
-  setTimeout(() => {
-    const card = [...document.querySelectorAll<HTMLDetailsElement>("details.snapshot")].find((one) => one.dataset.name === name);
-    if (card) card.open = true;
-    (card ?? document.querySelector('[data-panel="snapshots"]'))?.scrollIntoView({ block: "center" });
-  });
-}
-
-export function Kept({ one, snapshots }: { one: Stats; snapshots: Snapshots | null }): JSX.Element {
-  const copying = one.snapshots_pending > 0 ? ` Copying ${plural(one.snapshots_pending, "more", "more")}.` : "";
-  const there = snapshots?.snapshots.filter(holds) ?? [];
-  const best = there.find(isBest);
-  const others = there.filter((snapshot) => !isBest(snapshot));
-  const trouble = others.find((snapshot) => snapshot.severity !== "info") ?? (best ? undefined : others[0]);
-  const parts = [best && bestWords(best), trouble && troubleWords(trouble)].filter((part) => part !== undefined);
-  if (parts.length > 0) {
-    return (
-      <>
-        {upper(parts.join("; "))}
-        <span class="muted">
-          {" "}
-          ({plural(snapshots!.count, "snapshot")}, {bytes(snapshots!.bytes)}).{copying}{" "}
-        </span>
-        <button type="button" class="as-link" onClick={() => toSnapshot((trouble ?? best)!.name)}>
-          How to restore
-        </button>
-      </>
-    );
-  }
-  if (copying) return <>{copying.trim()}</>;
-  if (snapshots?.count) return <>No checkpoint: the run had saved none. {plural(snapshots.count, "snapshot")} with its numbers alone</>;
-  return <>Nothing yet; nothing called for it</>;
 }
 
 export function Done({ one }: { one: Stats }): JSX.Element {

@@ -6,10 +6,11 @@ import { useAsk } from "../ask";
 import { approximate, percent, plural, step, value, words } from "../format";
 import { Icon, type IconName } from "../icons";
 import { severityLook, stateLook, type Colour } from "../looks";
-import { isStale } from "../notices";
+import { isLost, isStale } from "../notices";
 import { Progress } from "../runs/row";
 import { daemon, incidentNews, stats } from "../store";
-import { Done, Fresh, Happened, Kept } from "./answers";
+import { Done, Fresh, Happened } from "./answers";
+import { Kept } from "./kept";
 import "./cards.css";
 
 const ESTIMATED = "No file tells how many steps there are: estimated from the time that its rows say is left.";
@@ -30,7 +31,7 @@ function at(one: Stats): string {
 }
 
 /** Whether it is fine. Trouble outranks state, and what nobody watches is not called fine. */
-export function judge(one: Stats, watched: boolean, stale: boolean): Judgement {
+export function judge(one: Stats, watched: boolean, stale: boolean, lost = false): Judgement {
   const state = stateLook(one.state);
   const open = one.open_incidents;
   const critical = open.find((incident) => incident.severity === "critical");
@@ -48,6 +49,7 @@ export function judge(one: Stats, watched: boolean, stale: boolean): Judgement {
   if (one.state === "stopped") return { ...state, word: "Stopped", rest: where && `at ${where}` };
   if (one.state === "paused") return { ...state, word: "Paused", rest: where && `at ${where}` };
   if (one.state === "pending") return { ...state, word: "Waiting", rest: "training has not begun" };
+  if (lost) return { colour: "orange", icon: "plug", word: "Not known", rest: where && `last seen at ${where}` };
   if (!watched) return { colour: "orange", icon: "plug", word: "Not watched", rest: where && `last seen at ${where}` };
   if (stale) return { colour: "yellow", icon: "clock", word: "Quiet", rest: where && `nothing new since ${where}` };
   return { ...state, icon: "check", word: "Fine", rest: `training, ${where}` };
@@ -72,7 +74,7 @@ export function Verdict(): JSX.Element {
   const incidents = useAsk<Incidents>(name === null ? null : "incidents", { run: name, limit: 200 }, { every: 5000 });
   const snapshots = useAsk<Snapshots>(name === null ? null : "snapshots", { run: name }, { every: 5000 });
   if (!one) return <section class="verdict loading" aria-busy="true" />;
-  const told = judge(one, daemon.value?.running ?? true, isStale());
+  const told = judge(one, daemon.value?.running ?? true, isStale(), isLost());
   return (
     <section class={`verdict ${told.colour}`} aria-label="Verdict">
       <h1>
@@ -94,7 +96,7 @@ export function Verdict(): JSX.Element {
           <Happened one={one} incidents={incidents.answer?.incidents ?? []} />
         </Answer>
         <Answer question="What was kept" icon="box">
-          <Kept one={one} snapshots={snapshots.answer} />
+          <Kept one={one} incidents={incidents.answer?.incidents ?? []} snapshots={snapshots.answer} />
         </Answer>
         <Answer question={one.live ? "When it will be done" : "When it was done"} icon="clock">
           <Done one={one} />

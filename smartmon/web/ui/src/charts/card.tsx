@@ -12,9 +12,9 @@ import { colour } from "../theme";
 import { axis, focus, live, stats, zoom } from "../store";
 import { Chart } from "./chart";
 import type { ChartDef } from "./defs";
-import { fileName, savePicture, saveTable } from "./export";
+import { fileName, savePicture, saveRows, saveTable } from "./export";
 import { attempts, settled, show } from "./part";
-import { Scatter } from "./scatter";
+import { Scatter, type ScatterHandle } from "./scatter";
 import type { Table } from "./series";
 import { helped, marked } from "./toolbar";
 
@@ -29,9 +29,11 @@ export interface CardProps {
 
 const RECENT_STEPS = 500;
 
-function Body({ def, run, events, incidents, handle, log }: CardProps & { handle: Handle; log: boolean }): JSX.Element {
+type BodyProps = CardProps & { handle: Handle; dots: ScatterHandle; log: boolean };
+
+function Body({ def, run, events, incidents, handle, dots, log }: BodyProps): JSX.Element {
   const height = def.id === "loss" ? 260 : 200;
-  if (def.special === "scatter") return <Scatter run={run} />;
+  if (def.special === "scatter") return <Scatter run={run} handle={dots} />;
   const recent = def.special === "recent";
   const last = stats.value?.step ?? 0;
   const newest = { from: Math.max(0, last - RECENT_STEPS), to: Math.max(last, 1) };
@@ -82,10 +84,23 @@ export function Help({ def }: { def: ChartDef }): JSX.Element | null {
 export function ChartCard(props: CardProps): JSX.Element {
   const { def, run } = props;
   const handle: Handle = useRef<{ plot: uPlot; table: Table } | null>(null);
+  const dots: ScatterHandle = useRef<ScatterHandle["current"]>(null);
   const log = remembered(`log.${def.id}`, false);
   const plotted = def.special !== "scatter";
   const legend = () =>
     def.lines.map((line) => ({ label: line.label, colour: colour(line.colour) }));
+  const saveImage = () => {
+    const name = fileName(run, def.id, "png");
+    const title = `${def.title} \u00b7 ${run}`;
+    const drawn = handle.current;
+    if (drawn) savePicture(drawn.plot.ctx.canvas, drawn.plot.width, title, legend(), name);
+    else if (dots.current) savePicture(dots.current.canvas, dots.current.canvas.clientWidth, title, [], name);
+  };
+  const saveNumbers = () => {
+    const name = fileName(run, def.id, "csv");
+    if (handle.current) saveTable(handle.current.table, def.special === "recent" ? "step" : axis.value, name);
+    else if (dots.current) saveRows([`${axis.value},loss,accuracy`, ...dots.current.dots.map((dot) => [dot.x, dot.loss, dot.accuracy].join())], name);
+  };
   const tools = (
     <>
       {plotted && (
@@ -93,28 +108,12 @@ export function ChartCard(props: CardProps): JSX.Element {
           log
         </button>
       )}
-      {plotted && (
-        <>
-          <button
-            type="button"
-            class="button plain"
-            title="Save as a picture (PNG)"
-            aria-label={`Save ${def.title} as a picture`}
-            onClick={() => handle.current && savePicture(handle.current.plot, `${def.title} \u00b7 ${run}`, legend(), fileName(run, def.id, "png"))}
-          >
-            <Icon name="image" />
-          </button>
-          <button
-            type="button"
-            class="button plain"
-            title="Save as a table (CSV)"
-            aria-label={`Save ${def.title} as a table`}
-            onClick={() => handle.current && saveTable(handle.current.table, def.special === "recent" ? "step" : axis.value, fileName(run, def.id, "csv"))}
-          >
-            <Icon name="table" />
-          </button>
-        </>
-      )}
+      <button type="button" class="button plain" title="Save as a picture (PNG)" aria-label={`Save ${def.title} as a picture`} onClick={saveImage}>
+        <Icon name="image" />
+      </button>
+      <button type="button" class="button plain" title="Save as a table (CSV)" aria-label={`Save ${def.title} as a table`} onClick={saveNumbers}>
+        <Icon name="table" />
+      </button>
     </>
   );
   return (
@@ -122,7 +121,7 @@ export function ChartCard(props: CardProps): JSX.Element {
       {() => (
         <>
           <Help def={def} />
-          <Body {...props} handle={handle} log={log.value} />
+          <Body {...props} handle={handle} dots={dots} log={log.value} />
         </>
       )}
     </Panel>

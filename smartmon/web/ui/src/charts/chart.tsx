@@ -13,6 +13,7 @@ import { paint } from "../theme";
 import type { ChartDef } from "./defs";
 import type { Marks } from "./marks";
 import { listen } from "./gestures";
+import { eventsNear, Near, NONE } from "./near";
 import { DOTS_UP_TO, makePlot } from "./plot";
 import { tabulate, valueAt, type Table } from "./series";
 import { smoothColumn, smoothQuery } from "./smoothing";
@@ -89,6 +90,17 @@ function legendOf(table: Table, runs: readonly string[]): LegendEntry[] {
   return [...entries.values()];
 }
 
+/** Where a column has its last value. */
+function endOf(column: ArrayLike<number | null | undefined>): number {
+  for (let place = column.length - 1; place >= 0; place -= 1) if (column[place] != null) return place;
+  return -1;
+}
+
+/** A legend that took two lines keeps them: else the plot would move under the cursor that it tells of. */
+function keepHeight(element: HTMLElement | null): void {
+  if (element) element.style.minHeight = `${Math.max(element.offsetHeight, parseFloat(element.style.minHeight) || 0)}px`;
+}
+
 function Legend(props: { table: Table; runs: readonly string[]; def: ChartDef; axis: Axis; pointed: ReadonlySignal<number | null> }): JSX.Element {
   const { table, def, axis } = props;
   const entries = useMemo(() => legendOf(table, props.runs), [table]);
@@ -100,16 +112,17 @@ function Legend(props: { table: Table; runs: readonly string[]; def: ChartDef; a
     const place = at ?? xs.length - 1;
     const found: string[] = [];
     for (const { index: column, drawn } of columns) {
-      const reach = drawn.line.sparse || at === null ? Infinity : 24;
-      const number = valueAt(table.data[column]!, place, reach);
-      if (number === null || (at === null && drawn.age > 0)) continue;
-      const which = columns.length > 1 && at !== null ? `${drawn.attempts.at(-1)}: ` : "";
-      found.push(which + (drawn.line.right && def.formatRight ? def.formatRight(number) : format(number)));
+      // An attempt that had ended before this place has no value here, however far back its last one is.
+      if (drawn.age > 0 && (at === null || endOf(table.data[column]!) < at)) continue;
+      const number = valueAt(table.data[column]!, place, drawn.line.sparse || at === null ? Infinity : 24);
+      if (number === null) continue;
+      found.push(`${drawn.attempts.at(-1)}: ${drawn.line.right && def.formatRight ? def.formatRight(number) : format(number)}`);
     }
-    return found.slice(-3).join("  ") || "\u2013";
+    const shown = found.slice(-3);
+    return shown.length > 1 ? shown.join("  ") : (shown[0]?.replace(/^\d+: /, "") ?? "\u2013");
   };
   return (
-    <div class="values">
+    <div class="values" ref={(element) => keepHeight(element)}>
       <span class="x">{at === null ? "latest" : X_WORDS[axis](xs[at])}</span>
       {entries.map((entry) => (
         <span key={entry.label}>
@@ -183,7 +196,7 @@ function marksOf(props: ChartProps, table: Table | null): Marks {
 }
 
 /** A plot in an element, made anew only when what cannot be changed in it changes; everything else is new data. */
-function usePlot(props: ChartProps, table: Table | null, pointed: Signal<number | null>) {
+function usePlot(props: ChartProps, table: Table | null, pointed: Signal<number | null>, near: Signal<readonly Event[]>) {
   const { def, axis, range, log = false, height = 220 } = props;
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -201,7 +214,10 @@ function usePlot(props: ChartProps, table: Table | null, pointed: Signal<number 
       range: () => latest.current.props.range,
       zoomed: (from, to) => latest.current.props.onRange?.({ from, to }),
       reset: () => latest.current.props.onRange?.(null),
-      pointed: (index) => (pointed.value = index),
+      pointed: (index, of) => {
+        pointed.value = index;
+        near.value = eventsNear(of, marksOf(latest.current.props, latest.current.table), of.cursor.left);
+      },
       sync: props.sync ?? null,
     });
     if (props.onRange) {
@@ -244,7 +260,8 @@ export function Chart(props: ChartProps): JSX.Element {
   const { shown, trouble } = useSeries(props, metrics);
   const smooth = smoothColumn.value;
   const table = useMemo(() => (shown ? tabulate(shown, def, { log, smooth }) : null), [shown, def, log, smooth]);
-  const { host, plot } = usePlot(props, table, pointed);
+  const near = useSignal(NONE);
+  const { host, plot } = usePlot(props, table, pointed, near);
   const empty = table !== null && table.data[0].length === 0;
   return (
     <div class="chart">
@@ -258,6 +275,7 @@ export function Chart(props: ChartProps): JSX.Element {
         onKeyDown={(event) => plot.current && table && onKey(event, plot.current, table, props)}
         hidden={empty}
       />
+      {!empty && <Near events={near} />}
       {empty && <p class="empty">Nothing of {metrics.map(metricName).join(", ")} in this part.</p>}
       {!table && <p class="empty plot-wait">{trouble ? visible(trouble) : "Asking\u2026"}</p>}
       {table && trouble && <p class="red">{visible(trouble)}</p>}

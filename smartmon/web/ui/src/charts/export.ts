@@ -1,6 +1,4 @@
 /** A chart as a picture or as a table, made here: nothing is sent anywhere. */
-import type uPlot from "uplot";
-
 import { visible } from "../format";
 import { colour } from "../theme";
 import type { Table } from "./series";
@@ -17,9 +15,9 @@ function save(blob: Blob, name: string): void {
 export const fileName = (run: string, chart: string, ending: string): string =>
   `${`${run}-${chart}`.replace(/[^A-Za-z0-9._-]+/g, "_").replace(/^[._-]+/, "").slice(0, 120) || "chart"}.${ending}`;
 
-export function savePicture(plot: uPlot, title: string, legend: readonly { label: string; colour: string }[], name: string): void {
-  const source = plot.ctx.canvas;
-  const ratio = source.width / plot.width;
+/** A canvas with a title and a legend above it. `width`: how wide it stands on the page. */
+export function savePicture(source: HTMLCanvasElement, width: number, title: string, legend: readonly { label: string; colour: string }[], name: string): void {
+  const ratio = source.width / width;
   const head = 46 * ratio;
   const canvas = document.createElement("canvas");
   canvas.width = source.width;
@@ -65,5 +63,10 @@ export function saveTable(table: Table, axis: string, name: string): void {
   for (let index = 0; index < xs.length; index += 1) {
     rows.push([xs[index], ...columns.map((column) => column[index] ?? "")].join(","));
   }
+  saveRows(rows, name);
+}
+
+/** Lines of a table, ready as they are. */
+export function saveRows(rows: readonly string[], name: string): void {
   save(new Blob([`${rows.join("\n")}\n`], { type: "text/csv" }), name);
 }

@@ -114,7 +114,8 @@ function drawRules(u: uPlot, marks: Marks): void {
       const at = place(u, rule.value);
       if (at === null) continue;
       vertical(u, at, "muted", [2, 3]);
-      text(u, rule.label, at + px(u, 4), top + height - px(u, 15), "muted");
+      // Above the row in which checkpoints and snapshots stand.
+      text(u, rule.label, at + px(u, 4), top + height - px(u, 32), "muted");
       continue;
     }
     const y = u.valToPos(rule.value, "y", true);

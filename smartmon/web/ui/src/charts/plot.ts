@@ -15,7 +15,7 @@ export interface PlotHands {
   zoomed: (from: number, to: number) => void;
   reset: () => void;
   /** The place of the table under the cursor, or null. */
-  pointed: (index: number | null) => void;
+  pointed: (index: number | null, plot: uPlot) => void;
   /** Plots of one key point together. */
   sync: string | null;
 }
@@ -77,8 +77,15 @@ function yAxis(scale: string, format: (value: Maybe) => string, side: 1 | 3): uP
   };
 }
 
+/** Moments by how far ticks are apart, in seconds: what each says, and what is added where a day or a year begins. */
+const CLOCK: uPlot.Axis.Values = [
+  [28 * 86_400, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [86_400, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+  [0.001, "{HH}:{mm}:{ss}", "\n{D} {MMM} {YYYY}", null, "\n{D} {MMM}", null, null, null, 1],
+];
+
 function xAxis(axis: Axis): uPlot.Axis {
-  const plain = axis !== "time";
   return {
     stroke: () => colour("muted"),
     font: "11px system-ui, sans-serif",
@@ -87,7 +94,7 @@ function xAxis(axis: Axis): uPlot.Axis {
     gap: 4,
     size: axis === "time" ? 38 : 24,
     space: 70,
-    ...(plain ? { values: (_plot: uPlot, splits: number[]) => splits.map((split) => formatX[axis](split)) } : {}),
+    values: axis === "time" ? CLOCK : (_plot: uPlot, splits: number[]) => splits.map((split) => formatX[axis](split)),
     ...(axis === "elapsed" ? { incrs: [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800] } : {}),
   };
 }
@@ -122,7 +129,7 @@ function hooks(hands: PlotHands): uPlot.Hooks.Arrays {
   return {
     drawAxes: [(plot) => drawUnder(plot, hands.marks())],
     draw: [(plot) => drawOver(plot, hands.marks())],
-    setCursor: [(plot) => hands.pointed(plot.cursor.idx ?? null)],
+    setCursor: [(plot) => hands.pointed(plot.cursor.idx ?? null, plot)],
     setSelect: [
       (plot) => {
         const { left, width } = plot.select;
@@ -150,7 +157,8 @@ export function makePlot(host: HTMLElement, table: Table, options: PlotOptions, 
     {
       width: options.width,
       height: options.height,
-      padding: [8, right ? 4 : 20, 0, 0],
+      // The last label of x may stand at the very edge, half of it beyond.
+      padding: [8, right ? 4 : axis === "elapsed" ? 34 : 20, 0, 0],
       legend: { show: false },
       scales: {
         x: { time: axis === "time", range: rangeX },

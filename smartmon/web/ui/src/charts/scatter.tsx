@@ -101,7 +101,10 @@ function draw(canvas: HTMLCanvasElement, dots: readonly Dot[], width: number, he
   });
 }
 
-export function Scatter({ run }: { run: string }): JSX.Element {
+/** What is drawn, for export. */
+export type ScatterHandle = { current: { canvas: HTMLCanvasElement; dots: readonly Dot[] } | null };
+
+export function Scatter({ run, handle }: { run: string; handle: ScatterHandle }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
   const range = settled.value;
   const query = { run, metric: ["loss", "accuracy"], x: axis.value, from: range?.from, to: range?.to, max_points: 2000 };
@@ -111,6 +114,7 @@ export function Scatter({ run }: { run: string }): JSX.Element {
   useEffect(() => {
     const element = canvas.current;
     const host = element?.parentElement;
+    handle.current = element && { canvas: element, dots };
     if (!element || !host) return;
     const again = () => draw(element, dots, host.clientWidth, 240);
     const observer = new ResizeObserver(again);

@@ -33,6 +33,9 @@ export interface Table {
 /** A crash loop has hundreds of attempts; over each other nobody tells more of them apart. */
 const MOST_ATTEMPTS = 10;
 
+/** uPlot's word for: a gap reaches from value to value, whatever x of other lines lie in it. */
+const GAPS = 2;
+
 type Column = (number | null)[];
 
 interface Chain {
@@ -118,7 +121,7 @@ export function tabulate(answer: SeriesAnswer, def: ChartDef, options: Options):
       }
     }
   }
-  const data = tables.length ? uPlot.join(tables) : ([[]] as uPlot.AlignedData);
+  const data = tables.length ? uPlot.join(tables, tables.map((one) => one.map(() => GAPS))) : ([[]] as uPlot.AlignedData);
   return { data, drawn, nonfinite: [...nonfinite].sort((a, b) => a - b), nonfiniteCount, count, attempts: answer.attempts, hidden };
 }
 

@@ -1,4 +1,4 @@
-/** The curves of several runs over each other, a small chart for each metric that all of them have. */
+/** The curves of several runs over each other, a small chart for each metric that two of them have. */
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 
@@ -11,6 +11,8 @@ import { RunKey } from "./key";
 import { curvesOf } from "./tables";
 
 const FIRST = ["loss", "eval_loss", "accuracy", "eval_accuracy", "grad_norm", "learning_rate"];
+/** How far they are says little of how well they do. */
+const LAST = ["epoch", "eta_seconds"];
 const CHARTS_FIRST = 4;
 const CHARTS_MOST = 16;
 /** Series that the server tells at once. */
@@ -23,12 +25,14 @@ export function Curves({ runs, metrics }: { runs: readonly string[]; metrics: re
   const axis = remembered<string>("compare.axis", "step");
   const smooth = remembered<boolean>("compare.smooth", false);
   const all = useSignal(false);
-  const ordered = [...FIRST.filter((one) => metrics.includes(one)), ...metrics.filter((one) => !FIRST.includes(one))];
+  const others = metrics.filter((one) => !FIRST.includes(one) && !LAST.includes(one));
+  const known = (names: string[]) => names.filter((one) => metrics.includes(one));
+  const ordered = [...known(FIRST), ...others, ...known(LAST)];
   const most = Math.min(ordered.length, CHARTS_MOST, Math.floor(SERIES_MOST / runs.length));
   const shown = ordered.slice(0, all.value ? most : CHARTS_FIRST);
   const query = { run: runs, metric: shown, x: axis.value, max_points: POINTS, smooth: smooth.value ? SMOOTH : null };
   const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { every: 3_000 });
-  if (metrics.length === 0) return <p class="muted">There is no metric that all of them have.</p>;
+  if (metrics.length === 0) return <p class="muted">There is no metric that two of them have.</p>;
   return (
     <>
       <div class="curve-tools">

@@ -48,12 +48,17 @@ export function Differences({ runs, differences }: DifferencesProps): JSX.Elemen
                 <tr key={one.key}>
                   <th scope="row">
                     <code>
-                      <Shown text={one.key} limit={120} />
+                      {one.key.split(/(?<=[._])/u).map((part) => (
+                        <>
+                          <Shown text={part} limit={120} />
+                          <wbr />
+                        </>
+                      ))}
                     </code>
                   </th>
                   {runs.map((run, place) => (
                     <td key={run.card.run}>
-                      <Setting value={one.values[place]} />
+                      <Setting value={one.values[place]} known={run.config_source !== ""} />
                     </td>
                   ))}
                 </tr>
@@ -66,8 +71,8 @@ export function Differences({ runs, differences }: DifferencesProps): JSX.Elemen
   );
 }
 
-function Setting({ value }: { value: unknown }): JSX.Element {
-  if (value === null || value === undefined) return <span class="muted">not set</span>;
+function Setting({ value, known }: { value: unknown; known: boolean }): JSX.Element {
+  if (value === null || value === undefined) return <span class="muted">{known ? "not set" : "not known"}</span>;
   return (
     <code>
       <Shown text={typeof value === "string" ? value : JSON.stringify(value)} limit={200} />

@@ -7,6 +7,7 @@ import { Icon } from "../icons";
 import { stateLook } from "../looks";
 import { Empty, Nothing, Panel } from "../panel";
 import { compareLink, go, route } from "../router";
+import { NoRuns } from "../runs/none";
 import { run, runs } from "../store";
 import { inert } from "../text/inert";
 import { Curves } from "./curves";
@@ -20,7 +21,8 @@ const RUNS_MOST = 8;
 export function ComparePage(): JSX.Element {
   const asked = [...new Set(route.value.query.getAll("run"))].slice(0, RUNS_MOST);
   const chosen = asked.length === 0 && run.value !== null ? [run.value] : asked;
-  if (runs.value !== null && runs.value.length < 2) {
+  if (runs.value?.length === 0) return <NoRuns />;
+  if (runs.value?.length === 1) {
     return (
       <Nothing title="One run cannot be compared">
         <p>There have to be two. Point the daemon at another training, or start one, and come back.</p>

@@ -15,6 +15,23 @@ export function HeatMap({ rows }: { rows: readonly Row[] }): JSX.Element {
   const width = Math.max(0, ...rows.map((row) => row.cells.length));
   const experts = rows.find((row) => row.cells.length === width)?.cells ?? [];
   const told = rows[on[0]]?.cells[on[1]];
+  const dense = width > NUMBERS_MOST;
+  const summary = (row: Row) => (
+    <>
+      <td class="num">{row.peak.toFixed(1)}×</td>
+      <td class="num">{row.balance.toFixed(2)}</td>
+    </>
+  );
+  const heads = (
+    <>
+      <th scope="col" class="num" title="the largest share, as a multiple of an even one">
+        Peak
+      </th>
+      <th scope="col" class="num" title="1: all used alike; 0: one expert does everything">
+        Balance
+      </th>
+    </>
+  );
   const walk = (event: KeyboardEvent) => {
     const moved = MOVES[event.key];
     if (!moved) return;
@@ -28,24 +45,20 @@ export function HeatMap({ rows }: { rows: readonly Row[] }): JSX.Element {
   return (
     <>
       <div class="scroll">
-        <table class={width > NUMBERS_MOST ? "heat dense" : "heat"} onKeyDown={walk}>
+        <table role="grid" class={dense ? "heat dense" : "heat"} onKeyDown={walk}>
           <caption class="visually-hidden">
             Share of each layer&apos;s tokens by expert; arrow keys walk from cell to cell
           </caption>
           <thead>
             <tr>
               <th scope="col">Layer</th>
+              {dense && heads}
               {experts.map((cell, index) => (
                 <th key={cell.expert} scope="col" class="expert" title={inert(cell.expert)}>
-                  {width > NUMBERS_MOST && index % 8 !== 0 ? "" : short(cell.expert)}
+                  {dense && index % 8 !== 0 ? "" : short(cell.expert)}
                 </th>
               ))}
-              <th scope="col" class="num" title="the largest share, as a multiple of an even one">
-                Peak
-              </th>
-              <th scope="col" class="num" title="1: all used alike; 0: one expert does everything">
-                Balance
-              </th>
+              {!dense && heads}
             </tr>
           </thead>
           <tbody>
@@ -54,6 +67,7 @@ export function HeatMap({ rows }: { rows: readonly Row[] }): JSX.Element {
                 <th scope="row" title={inert(row.layer)}>
                   {short(row.layer)}
                 </th>
+                {dense && summary(row)}
                 {row.cells.map((cell, expert) => (
                   <td
                     key={cell.expert}
@@ -65,20 +79,19 @@ export function HeatMap({ rows }: { rows: readonly Row[] }): JSX.Element {
                     onFocus={() => (place.value = [layer, expert])}
                     onClick={() => (place.value = [layer, expert])}
                   >
-                    {cell.dead ? "✕" : width > NUMBERS_MOST ? "" : percent(cell.share)}
+                    {cell.dead ? "✕" : dense ? "" : percent(cell.share)}
                   </td>
                 ))}
                 {Array.from({ length: width - row.cells.length }, (_, index) => (
                   <td key={`none-${index}`} />
                 ))}
-                <td class="num">{row.peak.toFixed(1)}×</td>
-                <td class="num">{row.balance.toFixed(2)}</td>
+                {!dense && summary(row)}
               </tr>
             ))}
           </tbody>
         </table>
       </div>
-      <p class="told" role="status">
+      <p class="told" aria-hidden="true">
         {told ? cellText(told) : ""}
       </p>
       <p class="legend muted">
@@ -88,7 +101,7 @@ export function HeatMap({ rows }: { rows: readonly Row[] }): JSX.Element {
         ))}
         <span>more</span>
         <span class="swatch dead">✕</span>
-        <span>dead: hardly used for long</span>
+        <span>dead: next to no tokens</span>
       </p>
     </>
   );

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 
 import type { Experts as ExpertsAnswer } from "../api";
 import { useAsk } from "../ask";
-import { plural, step } from "../format";
+import { grouped, plural, step } from "../format";
 import { Icon } from "../icons";
 import { Panel, Empty } from "../panel";
 import { stats } from "../store";
@@ -37,6 +37,12 @@ function Usage({ run }: { run: string }): JSX.Element {
         )}
         {answer.step !== null && `, counted at step ${step(answer.step)}`}.
       </p>
+      {answer.most !== null && (
+        <p class="muted">
+          Of each count smartmon reads the first {grouped(answer.most)} experts, in whole layers. Layers beyond that, if
+          there are any, are not shown.
+        </p>
+      )}
       <HeatMap rows={answer.layers.map(row)} />
     </>
   );

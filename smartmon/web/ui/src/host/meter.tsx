@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 
 import { Icon } from "../icons";
+import { Past, type PastOf } from "./past";
 
 interface MeterProps {
   name: string;
@@ -9,10 +10,11 @@ interface MeterProps {
   share: number | null;
   told: string;
   alarm?: boolean;
+  past?: PastOf;
 }
 
 /** One line. The bar is drawn by attributes of SVG: the page may set no styles of its own. */
-export function Meter({ name, share, told, alarm = false }: MeterProps): JSX.Element {
+export function Meter({ name, share, told, alarm = false, past }: MeterProps): JSX.Element {
   const filled = share === null || !Number.isFinite(share) ? 0 : Math.max(0, Math.min(1, share));
   return (
     <div class={alarm ? "meter alarm" : "meter"}>
@@ -26,6 +28,7 @@ export function Meter({ name, share, told, alarm = false }: MeterProps): JSX.Ele
       <span class="told num">
         {alarm && <Icon name="warning" label="alarming" />} {told}
       </span>
+      {past && <Past name={name} past={past} />}
     </div>
   );
 }

@@ -3,16 +3,21 @@ import type { ComponentChildren, JSX } from "preact";
 
 import type { Gpu, GpuOne, Process } from "../api";
 import { useAsk } from "../ask";
-import { age, bytes, duration, percent, value } from "../format";
+import { age, bytes, duration, percent, plural, value } from "../format";
 import { Icon } from "../icons";
 import { Empty, Panel } from "../panel";
 import { live, now } from "../store";
 import { Shown } from "../text/shown";
 import { Meter } from "./meter";
+import type { PastOf } from "./past";
 import "./host.css";
 
 const DISK_SOON = 86_400;
 const HOT_SHARE = 0.95;
+/** Seconds of looks from which the disk's trend can be told. */
+const TREND = 180;
+
+type Tell = (name: string, whole: number | null, tell: (value: number) => string) => PastOf;
 
 /** The panel of a run. */
 export function Host({ run }: { run: string }): JSX.Element {
@@ -26,23 +31,27 @@ export function Host({ run }: { run: string }): JSX.Element {
 function Machine({ run }: { run: string }): JSX.Element {
   const { answer, trouble } = useAsk<Gpu>("gpu", { run }, { every: 5_000, poll: live.value ? 10_000 : 0 });
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
+  const past: Tell = (name, whole, tell) => {
+    return { points: answer.past.find((one) => one.name === name)?.points ?? [], whole, tell };
+  };
   return (
     <div class="host">
       {answer.gpus.map((gpu) => (
-        <GpuCard key={gpu.index} gpu={gpu} />
+        <GpuCard key={gpu.index} gpu={gpu} past={past} />
       ))}
       {answer.gpu_note && (
         <p class="muted">
           <Shown text={answer.gpu_note} limit={300} />
         </p>
       )}
-      <Disk host={answer} />
+      <Disk host={answer} past={past("disk_free", answer.disk_total, bytes)} />
       {answer.memory_total !== null && answer.memory_available !== null && (
         <Meter
           name="Memory"
           share={1 - answer.memory_available / answer.memory_total}
           told={`${bytes(answer.memory_available)} free of ${bytes(answer.memory_total)}`}
           alarm={answer.memory_available / answer.memory_total < 0.05}
+          past={past("memory_available", answer.memory_total, bytes)}
         />
       )}
       {answer.process && <ProcessLine process={answer.process} />}
@@ -51,7 +60,7 @@ function Machine({ run }: { run: string }): JSX.Element {
   );
 }
 
-function GpuCard({ gpu }: { gpu: GpuOne }): JSX.Element {
+function GpuCard({ gpu, past }: { gpu: GpuOne; past: Tell }): JSX.Element {
   const {
     memory_used: used,
     memory_total: total,
@@ -60,6 +69,8 @@ function GpuCard({ gpu }: { gpu: GpuOne }): JSX.Element {
     power,
     power_limit: cap,
   } = gpu;
+  const before = (what: string, whole: number | null, tell: (value: number) => string) =>
+    past(`gpu${gpu.index}/${what}`, whole, tell);
   return (
     <section class="gpu">
       <h3>
@@ -76,10 +87,16 @@ function GpuCard({ gpu }: { gpu: GpuOne }): JSX.Element {
           share={used / total}
           told={`${bytes(used)} of ${bytes(total)}`}
           alarm={used / total > 0.98}
+          past={before("memory_used", total, bytes)}
         />
       )}
       {gpu.utilization !== null && (
-        <Meter name="Busy" share={gpu.utilization / 100} told={percent(gpu.utilization / 100, 0)} />
+        <Meter
+          name="Busy"
+          share={gpu.utilization / 100}
+          told={percent(gpu.utilization / 100, 0)}
+          past={before("utilization", 100, (share) => percent(share / 100, 0))}
+        />
       )}
       {temperature !== null && (
         <Meter
@@ -87,6 +104,7 @@ function GpuCard({ gpu }: { gpu: GpuOne }): JSX.Element {
           share={temperature / (limit ?? 100)}
           told={`${value(temperature, 3)} °C${limit === null ? "" : ` of ${value(limit, 3)} °C`}`}
           alarm={limit !== null && temperature >= HOT_SHARE * limit}
+          past={before("temperature", limit, (degrees) => `${value(degrees, 3)} °C`)}
         />
       )}
       {power !== null && (
@@ -94,17 +112,20 @@ function GpuCard({ gpu }: { gpu: GpuOne }): JSX.Element {
           name="Power"
           share={cap === null ? null : power / cap}
           told={`${Math.round(power)} W${cap === null ? "" : ` of ${Math.round(cap)} W`}`}
+          past={before("power", cap, (watts) => `${Math.round(watts)} W`)}
         />
       )}
     </section>
   );
 }
 
-function Disk({ host }: { host: Gpu }): JSX.Element | null {
+function Disk({ host, past }: { host: Gpu; past: PastOf }): JSX.Element | null {
   const { disk_free: free, disk_total: total, disk_full_seconds: left } = host;
   if (free === null || total === null) return null;
   const soon = left !== null && left < DISK_SOON;
-  const filling = left === null ? "not filling up" : `full in ${duration(left)} at this rate`;
+  const seen = (past.points.at(-1)?.[0] ?? 0) - (past.points[0]?.[0] ?? 0);
+  const level = seen >= TREND ? "not filling up" : "too early to tell how fast it fills";
+  const filling = left === null ? level : `full in ${duration(left)} at this hour's rate`;
   return (
     <>
       <Meter
@@ -112,6 +133,7 @@ function Disk({ host }: { host: Gpu }): JSX.Element | null {
         share={1 - free / total}
         told={`${bytes(free)} free of ${bytes(total)}`}
         alarm={soon || free / total < 0.05}
+        past={past}
       />
       <p class={soon ? "orange small" : "muted small"}>
         {soon && <Icon name="warning" />} {filling}, <Shown text={host.disk} limit={120} />
@@ -124,10 +146,10 @@ function ProcessLine({ process }: { process: Process }): JSX.Element {
   const facts: ComponentChildren[] = [
     process.memory !== null && bytes(process.memory),
     process.cpu_percent !== null && `${Math.round(process.cpu_percent)} % of a core`,
-    process.threads !== null && `${process.threads} threads`,
+    process.threads !== null && plural(process.threads, "thread"),
     process.started_at !== null && `up ${duration(now.value - process.started_at)}`,
   ];
-  const [icon, colour, word] = STATES[String(process.alive)]!;
+  const [icon, colour, word] = process.alive === false && !live.value ? ENDED : STATES[String(process.alive)]!;
   return (
     <p class="process">
       <Icon name={icon} class={colour} /> Process {process.pid} {word}
@@ -146,8 +168,12 @@ function ProcessLine({ process }: { process: Process }): JSX.Element {
   );
 }
 
-const STATES = {
+type Look = ["play" | "stop" | "cross" | "info", string, string];
+
+const STATES: Record<string, Look> = {
   true: ["play", "green", "runs"],
   false: ["cross", "red", "is gone"],
   null: ["info", "grey", ""],
-} as Record<string, ["play" | "cross" | "info", string, string]>;
+};
+/** Nothing is wrong with a process that is gone when its run is over. */
+const ENDED: Look = ["stop", "grey", "has ended"];

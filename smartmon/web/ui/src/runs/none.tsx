@@ -3,6 +3,7 @@ import type { JSX } from "preact";
 
 import { Nothing } from "../panel";
 import { daemon } from "../store";
+import { Command } from "../text/copy";
 
 export function NoRuns(): JSX.Element {
   const watching = daemon.value?.running ?? false;
@@ -13,9 +14,9 @@ export function NoRuns(): JSX.Element {
           ? "The daemon is at work and has found no training yet. This page shows the first one as soon as it writes."
           : "Nobody watches here yet. Start the daemon in the folder that your training writes to:"}
       </p>
-      {!watching && <pre>{daemon.value?.command ?? "smartmon run"}</pre>}
+      {!watching && <Command text={daemon.value?.command ?? "smartmon run"} label="Start the daemon" />}
       <p class="muted">No training at hand? This starts a small real one, with real trouble in it:</p>
-      <pre>smartmon demo</pre>
+      <Command text="smartmon demo" label="Start the demonstration" />
     </Nothing>
   );
 }

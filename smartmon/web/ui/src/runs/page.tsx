@@ -52,7 +52,7 @@ function Row({ card, ticked, onTick }: RowProps): JSX.Element {
         <Progress share={card.progress} colour={colour} label={`progress of ${card.run}`} />
         <small class="muted">{share(card, 1)}</small>
       </td>
-      <td class="num" data-label="step">
+      <td class={card.progress === null ? "num" : "num told"} data-label="step">
         {step(card.step)}
       </td>
       <td class={`spark-cell ${colour}`}>
@@ -64,7 +64,7 @@ function Row({ card, ticked, onTick }: RowProps): JSX.Element {
       <td class="num left" data-label={card.state === "running" ? "left" : undefined}>
         {card.state === "running" ? duration(card.eta_seconds) : ""}
       </td>
-      <td class="num" data-label="updated">
+      <td class="num age" data-label="updated">
         {age(agedNow(card))}
       </td>
       <td>
@@ -103,6 +103,7 @@ export function RunsPage(): JSX.Element {
   );
   return (
     <Panel title="Runs" aside={plural(all.length, "run")} tools={tools} flush>
+      <h1 class="visually-hidden">All runs</h1>
       <table class="runs-table">
         <thead>
           <tr>

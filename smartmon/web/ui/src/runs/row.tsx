@@ -67,6 +67,7 @@ interface RowProps {
 export function RunRow({ card, chosen }: RowProps): JSX.Element {
   void answeredAt.value;
   const look = stateLook(card.state);
+  const left = card.state === "running" && (card.eta_seconds ?? 0) > 0;
   return (
     <a class="run-row" href={runLink(card.run)} aria-current={chosen ? "page" : undefined}>
       <span class="run-name">
@@ -80,13 +81,12 @@ export function RunRow({ card, chosen }: RowProps): JSX.Element {
       </span>
       <Progress share={card.progress} colour={look.colour} label={`progress of ${card.run}`} />
       <span class="run-facts">
-        <span>{card.progress === null ? `step ${step(card.step)}` : share(card)}</span>
-        <span>loss {value(card.loss)}</span>
-        {(card.eta_seconds ?? 0) > 0 && card.state === "running" ? (
-          <span>{duration(card.eta_seconds)} left</span>
-        ) : (
-          <span>{age(agedNow(card))}</span>
-        )}
+        <span>
+          {card.progress === null ? `step ${step(card.step)}` : share(card)}
+          {left && `, ${duration(card.eta_seconds)} left`}
+        </span>
+        {!left && <span>loss {value(card.loss)}</span>}
+        <span title={`newest row; loss ${value(card.loss)}`}>{age(agedNow(card))}</span>
       </span>
       {(card.open_incidents.length > 0 || card.gone) && (
         <span class="run-trouble">

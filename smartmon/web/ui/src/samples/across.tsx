@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import type { Sample, Samples } from "../api";
 import { useAsk } from "../ask";
 import { grouped, percentage, step } from "../format";
+import { live } from "../store";
 import { inert } from "../text/inert";
 import { scoreText } from "./tokens";
 
@@ -24,7 +25,7 @@ export function Across({ run, chosen, onChoose }: AcrossProps): JSX.Element {
   );
   if (answer === null) return <p class="muted">{trouble || "Asking…"}</p>;
   if (answer.samples.length < 2) {
-    return <p class="muted">It was asked once so far; what later steps answer will stand here.</p>;
+    return <p class="muted">It was asked once{live.value && " so far; what later steps answer will stand here"}.</p>;
   }
   return (
     <div class="scroll across">

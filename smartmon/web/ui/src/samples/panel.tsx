@@ -123,7 +123,7 @@ function Walk({ steps, place, onGo, onSave }: WalkProps): JSX.Element {
       </button>
       <button type="button" class="button" onClick={onSave}>
         <Icon name="download" />
-        Save as JSON
+        <span class="save">Save as JSON</span>
       </button>
     </div>
   );

@@ -36,7 +36,7 @@ export function Tokens({ sample }: { sample: Sample }): JSX.Element {
       </p>
       <ol class="tokens" aria-label={`Golden and predicted ${compared}`}>
         {tokens.slice(0, most).map((token, index) => (
-          <TokenBox key={index} token={token} />
+          <TokenBox key={index} token={compared === "words" ? bare(token) : token} />
         ))}
       </ol>
       {tokens.length > most && (
@@ -54,6 +54,12 @@ export function Tokens({ sample }: { sample: Sample }): JSX.Element {
       </p>
     </div>
   );
+}
+
+/** Between words a space says nothing; a line end does. */
+function bare({ golden, predicted, verdict }: Token): Token {
+  const plain = (text: string | null) => text && text.replace(/^[^\S\n]+/u, "");
+  return { golden: plain(golden), predicted: plain(predicted), verdict };
 }
 
 function TokenBox({ token }: { token: Token }): JSX.Element {
