@@ -215,4 +215,8 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
             return connection
         connection.close()
         return _connect(path, "ro&immutable=1")
+    except UnicodeDecodeError:
+        # SQLite quotes what it cannot understand of the schema, and Python takes the quotation for text.
+        connection.close()
+        raise damaged(path, "its schema is no text") from None
     return connection

@@ -38,6 +38,10 @@ SMALLEST = 1024
 """Bytes from which an answer is compressed."""
 
 
+MOST_TROUBLES = 100
+"""Kinds of trouble that are logged in a server's life."""
+
+
 def application(site: Site, hosts: Hosts, key: Key | None, page: Page | None = None) -> tuple[ASGIApp, Feed]:
     """Return the application behind its gate, and the feed, which whoever ends the server closes."""
     feed = Feed(site)
@@ -69,6 +73,8 @@ def application(site: Site, hosts: Hosts, key: Key | None, page: Page | None = N
 
 
 def _errors(app: FastAPI, site: Site) -> None:
+    told: set[str] = set()
+
     def wrong(_request: Request, error: Exception) -> Response:
         if isinstance(error, NoStoreError):
             return problem(404, f"no run has been seen yet; start a daemon with: {site.command}")
@@ -90,7 +96,11 @@ def _errors(app: FastAPI, site: Site) -> None:
         return problem(error.status_code, "there is nothing here" if error.status_code == 404 else str(error.detail))
 
     def broken(request: Request, error: Exception) -> Response:
-        log.error("dashboard.failed", path=request.url.path, error=f"{type(error).__name__}: {error}"[:300])
+        trouble = f"{type(error).__name__}: {error}"[:300]
+        if trouble not in told and len(told) < MOST_TROUBLES:
+            # A page asks again every second: each trouble is told once.
+            told.add(trouble)
+            log.error("dashboard.failed", path=request.url.path, error=trouble)
         return problem(500, "smartmon could not answer this; its log says why, please report it")
 
     app.add_exception_handler(SmartmonError, wrong)

@@ -96,6 +96,26 @@ def test_another_programs_database_is_refused(path: Path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("readonly", [True, False])
+def test_a_damaged_schema_is_refused_in_words(path: Path, readonly: bool):
+    Store.open(path).close()
+    data = path.read_bytes()
+    # SQLite quotes it in its message, which is then no text.
+    path.write_bytes(
+        data.replace(b"CREATE TABLE runs", b"CREATE TABLE \xff\xfe\xff ", 1).replace(b"TABLE", b"\xf0ABLE")
+    )
+    with pytest.raises(DamagedStoreError):
+        Store.open(path, readonly=readonly)
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_what_is_no_file_is_refused_and_not_waited_for(path: Path, readonly: bool):
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(StoreError, match="is no file"):
+        Store.open(path, readonly=readonly)
+
+
 def test_a_newer_schema_is_refused_and_not_touched(path: Path):
     open_writer(path, [*MIGRATIONS, "CREATE TABLE of_the_future (a)"]).close()
     before = path.read_bytes(), path.stat().st_mtime_ns

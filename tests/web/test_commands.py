@@ -33,6 +33,21 @@ def health(port: int) -> str:
     return str(httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).json()["status"])
 
 
+def address(port: int, path: str) -> str:
+    return f"http://127.0.0.1:{port}/{path}"
+
+
+def listens(port: int) -> None:
+    """Wait until a daemon's page is there."""
+    deadline = time.monotonic() + 30
+    while True:
+        assert time.monotonic() < deadline
+        with contextlib.suppress(httpx.TransportError):
+            assert health(port) == "ok"
+            return
+        time.sleep(0.02)
+
+
 def gone(port: int) -> bool:
     """Whether nobody listens there within a few seconds."""
     deadline = time.monotonic() + 10
@@ -127,17 +142,37 @@ def test_a_taken_port_is_one_sentence_for_the_daemon(base: Path) -> None:
         page.close()
 
 
+def test_the_page_moves_with_the_config_and_ends_with_open_streams(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    config, before, after = tmp_path / "smartmon.toml", free_port(), free_port()
+    text = f'base_dirs = ["{tmp_path / "train"}"]\n[dashboard]\nenabled = true\nport = '
+    config.write_text(f"{text}{before}\n")
+    with started("run", "--config", str(config)) as daemon:
+        listens(before)
+        with httpx.Client(trust_env=False) as client, client.stream("GET", address(before, "api/stream")) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            config.write_text(f"{text}{after}\n")
+            daemon.send_signal(signal.SIGHUP)
+            # The browser hears at once that it is over.
+            assert list(lines)
+        listens(after)
+        assert gone(before)
+        with httpx.Client(trust_env=False) as client, client.stream("GET", address(after, "api/stream")) as stream:
+            next(stream.iter_lines())
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(10) == 0
+        assert gone(after)
+        assert daemon.stderr is not None
+        assert "Traceback" not in daemon.stderr.read()
+
+
 def test_a_killed_daemon_leaves_no_server_behind(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     port = free_port()
     words = ("run", "--base-dir", str(tmp_path / "train"), "--dashboard", "--port", str(port))
     with started(*words) as daemon:
-        deadline = time.monotonic() + 30
-        while True:
-            assert time.monotonic() < deadline
-            with contextlib.suppress(httpx.TransportError):
-                assert health(port) == "ok"
-                break
+        listens(port)
         os.kill(daemon.pid, signal.SIGKILL)
         daemon.wait()
         assert gone(port)
