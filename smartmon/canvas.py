@@ -45,6 +45,9 @@ _FALLBACKS = (
     "FreeSans",
 )
 """Fonts that complete DejaVu, which matplotlib brings, where they are installed."""
+_SHAPE = re.compile(r"<(?:path|use) [^>]*>")
+_PLACES = re.compile(r"""(?<= d=")[^"]*|(?<= [xy]=")[^"]*""")
+_LONG = re.compile(r"(\.\d\d)\d+")
 _FAMILY = re.compile(r"""(style="[^"]*font-family: [^;"]+)""")
 UNDRAWABLE = "\u25a1"
 """What stands for a character that no font here has: a box."""
@@ -138,6 +141,8 @@ def svg(figure: Any) -> str:
     out = io.BytesIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
     text = out.getvalue().decode("utf-8")
+    # A hundredth of a point is finer than any printer; six digits of each are a third of the document.
+    text = _SHAPE.sub(lambda shape: _PLACES.sub(lambda found: _LONG.sub(r"\1", found[0]), shape[0]), text)
     # A reader without our fonts is to take the nearest kind, not letters with serifs.
     return _FAMILY.sub(lambda found: f"{found[1]}, {'monospace' if 'Mono' in found[1] else 'sans-serif'}", text)
 

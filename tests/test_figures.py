@@ -139,6 +139,16 @@ def test_the_letters_of_an_svg_have_a_kind_where_their_font_is_not(store: Store)
     assert all(family.endswith((", sans-serif", ", monospace")) for family in families)
 
 
+def test_a_vector_picture_is_no_finer_than_a_printer(store: Store) -> None:
+    told = figures.portrait(
+        store, fill(store, {step: {"loss": 1.0} for step in range(99)}, name='a d="1.23456" x="1.23456"')
+    )
+    svg = figures.svg(told)
+    assert not re.search(r' (?:d|x|y)="[^"]*\.\d\d\d', "".join(re.findall("<(?:path|use) [^>]*>", svg)))
+    # Words keep all their digits.
+    assert "1.23456" in letters(svg)
+
+
 def test_the_document_needs_nothing_from_elsewhere_and_follows_the_light(store: Store) -> None:
     html = figures.html(figures.portrait(store, fill(store, steady(20))))
     assert "default-src 'none'" in html

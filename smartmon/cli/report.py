@@ -103,8 +103,11 @@ def _opened(settings: Config, run: str, options: Mapping[str, object]) -> Iterat
     from smartmon import queries
     from smartmon.cli.context import open_store, reading_of
     from smartmon.errors import StoreError, UsageError
+    from smartmon.text import clean
 
     path = Path(run)
+    if run.startswith(("/", "./", "../")) and not path.exists():
+        raise UsageError(f"there is no log or folder {clean(run)}; runs go by their names: smartmon runs list")
     if options or path.is_file():
         known = False
     elif not path.is_dir():

@@ -79,6 +79,7 @@ def test_a_log_is_drawn_without_a_daemon_and_judged(
     ("words", "code", "told"),
     [
         (("nobody",), 2, "there is no run nobody"),
+        (("/absent/log.jsonl",), 2, "there is no log or folder /absent/log.jsonl"),
         (("qlora", "-o", "out.gif"), 2, ".png, .svg or .html"),
         (("qlora", "-o", "absent/out.png"), 2, "absent/out.png: No such file"),
         (("qlora", "--every", "0"), 2, "--every"),

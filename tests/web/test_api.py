@@ -173,7 +173,7 @@ def test_an_incident_tells_everything(api: httpx.Client) -> None:
     assert [one["checkpoint_step"] for one in answer["snapshots"]] == [400]
     assert [one["kind"] for one in answer["events"]] == ["loss_spike", "incident_opened"]
     assert "smartmon why qlora-7b --step 500" in answer["commands"]
-    assert answer["metrics"][0] == "loss"
+    assert answer["metrics"] == ["loss", "eval_loss", "grad_norm", "learning_rate", "tokens_per_sec"]
     assert answer["from_step"] < 500 < answer["to_step"]
 
 

@@ -267,6 +267,9 @@ def test_the_timeline_shows_only_what_is_asked_for(visit: Open, dashboard: Serve
     page.wait_for_selector('.event[data-kind="incident_opened"]', state="detached")
     page.wait_for_selector('.event[data-kind="loss_spike"]')
     assert page.locator(".event").count() == 1
+    page.select_option("select[aria-label=Severity]", "critical")
+    page.click("text=Show everything")
+    page.wait_for_selector('.event[data-kind="incident_opened"]')
 
 
 def test_a_line_of_the_timeline_moves_the_charts_there(visit: Open, dashboard: Served) -> None:

@@ -105,6 +105,8 @@ def test_an_incident_says_what_was_kept_and_what_to_run(visit: Open, dashboard: 
     assert f"smartmon why {RUN} --step 500" in text
     assert "phone" in text
     page.wait_for_selector(".strip .line")
+    page.hover(".strip svg >> nth=0")
+    until(page, "document.querySelector('.context .axis').innerText.includes('at step')")
 
 
 def test_a_command_is_copied_as_it_is(visit: Open, dashboard: Served) -> None:

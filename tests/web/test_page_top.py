@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from smartmon.store import Store
 from tests.web import test_page
-from tests.web.test_page import Open, until, write
+from tests.web.test_page import LOSS, Open, part, until, write
 from tests.web.test_page_hands import PHONE
 from tests.web.world import RUN, served
 
@@ -55,6 +55,22 @@ def test_live_and_history_switch_by_themselves(visit: Open, own: tuple[Path, Sto
             store.update_run(run.id, state="running")
         until(page, f"{STATE} === 'live'")
         until(page, f"{VERDICT}.includes('When it will be done')")
+
+
+def test_the_newest_part_moves_on_with_the_run(visit: Open, own: tuple[Path, Store]) -> None:
+    base, store = own
+    with served(base) as where:
+        page = visit(where, f"run/{RUN}")
+        page.wait_for_selector(f"{LOSS} canvas")
+        page.click("text=Last 500")
+        assert part(page) == "500 to 1,000"
+        write(store, 1100)
+        until(page, "document.querySelector('.toolbar .part').innerText === '600 to 1,100'")
+        until(page, f"document.querySelector('{LOSS} .values')?.innerText.includes('0.1250')")
+        page.click("button[aria-label=Earlier]")
+        write(store, 1200)
+        until(page, f"{VERDICT}.includes('1,200')")
+        assert part(page) == "350 to 850"
 
 
 def test_the_page_moves_on_to_the_run_that_is_current_now(visit: Open, own: tuple[Path, Store]) -> None:

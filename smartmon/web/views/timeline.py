@@ -19,6 +19,7 @@ from smartmon.web.models_detail import Delivery, IncidentDetail, Kept
 from smartmon.web.site import AbsentError, Site
 from smartmon.web.views.cards import chosen, finite
 from smartmon.web.views.kept import snapshot
+from smartmon.web.views.stats import EXPERTS
 
 _ICONS: Mapping[str, Icon] = {
     "best_model": "best",
@@ -46,6 +47,8 @@ _EVENTS_TOLD = 200
 _BEFORE, _AFTER = 200, 50
 """Steps that a chart of an incident shows around it, at least."""
 _HISTORIES = {"loss": "loss_history", "accuracy": "accuracy_history", "learning_rate": "lr_history"}
+_SAYING_NOTHING = ("epoch", "eta_seconds")
+"""Metrics that go their way whatever happens."""
 _TELLING = ("loss", "eval_loss", "grad_norm", "learning_rate", "accuracy", "tokens_per_sec")
 
 
@@ -215,7 +218,8 @@ def _last_lines(context: Mapping[str, Any]) -> list[str]:
 
 def _metrics(store: Store, run: RunRow, row: IncidentRow) -> list[str]:
     there = store.metrics(run.id)
-    wanted = dict.fromkeys([row.metric, *_TELLING])
+    others = [name for name in there if name not in _SAYING_NOTHING and not name.startswith(EXPERTS)]
+    wanted = dict.fromkeys([row.metric, *_TELLING, *others])
     return [name for name in wanted if name in there]
 
 

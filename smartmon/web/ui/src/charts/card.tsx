@@ -13,7 +13,7 @@ import { axis, focus, live, stats, zoom } from "../store";
 import { Chart } from "./chart";
 import type { ChartDef } from "./defs";
 import { fileName, savePicture, saveRows, saveTable } from "./export";
-import { attempts, settled, show } from "./part";
+import { attempts, openEnded, settled, show } from "./part";
 import { Scatter, type ScatterHandle } from "./scatter";
 import type { Table } from "./series";
 import { helped, marked } from "./toolbar";
@@ -43,7 +43,7 @@ function Body({ def, run, events, incidents, handle, dots, log }: BodyProps): JS
       runs={[run]}
       axis={recent ? "step" : axis.value}
       range={recent ? newest : zoom.value}
-      asked={recent ? newest : settled.value}
+      asked={recent ? openEnded(newest) : settled.value}
       onRange={recent ? undefined : (range) => (range ? show(range) : (zoom.value = null))}
       onAnswer={(answer) => (attempts.value = answer.attempts)}
       log={log}

@@ -63,6 +63,7 @@ const X_WORDS: Record<Axis, (x: Maybe) => string> = {
 /** The query of a part: a little more than is shown, so that lines run to the edge. */
 function bounds(range: Range | null): { from: number | null; to: number | null } {
   if (!range) return { from: null, to: null };
+  if (range.to === Infinity) return { from: range.from, to: null };
   const around = (range.to - range.from) * SHARE_AROUND;
   return { from: range.from - around, to: range.to + around };
 }

@@ -20,6 +20,9 @@ function whole(of: Axis): Zoom | null {
   return { from: 0, to: one.step + (attempts.peek().at(-1)?.offset ?? 0) };
 }
 
+/** Whether the part ends where the run does now: then it moves on with it. */
+const follows = signal(false);
+
 /** Closer than two steps, or two seconds, there is nothing more to see. */
 const LEAST = 2;
 
@@ -33,7 +36,10 @@ export function show(part: Zoom): void {
     return;
   }
   const from = Math.min(Math.max(part.from, all.from), all.to - width);
-  zoom.value = { from, to: from + width };
+  batch(() => {
+    follows.value = from === all.to - width;
+    zoom.value = { from, to: from + width };
+  });
 }
 
 export function zoomBy(factor: number): void {
@@ -60,20 +66,35 @@ export function lastPart(): void {
   show({ from: all.to - width, to: all.to });
 }
 
-/** The first moment to ask for finer data; then again once fingers and wheels have come to rest. */
+/** For so long a part has to rest before finer data is asked for; the first move of several is asked for at once. */
 const SETTLE = 150;
+/** A part that moves on with the run is asked for anew each time it has moved by this share of itself. */
+const STRIDE = 0.2;
+
+/** What to ask for so that a part is covered that goes on: where it begins, roughly, and no end. */
+export function openEnded(part: Zoom): Zoom {
+  const stride = (part.to - part.from) * STRIDE;
+  return { from: Math.max(0, Math.floor(part.from / stride) * stride), to: Infinity };
+}
 
 /** The part that finer data is asked for. While a part is moved, what is known already is drawn. */
 export const settled = signal<Zoom | null>(zoom.peek());
 let changedAt = 0;
 let resting = 0;
 effect(() => {
-  const part = zoom.value;
+  const part = zoom.value && follows.value ? openEnded(zoom.value) : zoom.value;
   const now = performance.now();
   clearTimeout(resting);
   if (part === null || now - changedAt > SETTLE) settled.value = part;
   else resting = window.setTimeout(() => (settled.value = part), SETTLE);
   changedAt = now;
+});
+
+effect(() => {
+  void stats.value;
+  const part = zoom.peek();
+  const all = whole(axis.peek());
+  if (part && all && follows.peek() && all.to > part.to) zoom.value = { from: all.to - (part.to - part.from), to: all.to };
 });
 
 /** Whether the charts are to come into view as soon as they are there. */

@@ -107,7 +107,7 @@ export type ScatterHandle = { current: { canvas: HTMLCanvasElement; dots: readon
 export function Scatter({ run, handle }: { run: string; handle: ScatterHandle }): JSX.Element {
   const canvas = useRef<HTMLCanvasElement>(null);
   const range = settled.value;
-  const query = { run, metric: ["loss", "accuracy"], x: axis.value, from: range?.from, to: range?.to, max_points: 2000 };
+  const query = { run, metric: ["loss", "accuracy"], x: axis.value, from: range?.from, to: range?.to === Infinity ? undefined : range?.to, max_points: 2000 };
   const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { live: live.value, every: 3000 });
   const dots = useMemo(() => pairs(answer?.series[0], answer?.series[1]), [answer]);
   const painted = paint.value;

@@ -52,9 +52,9 @@ function Marks({ snapshot }: { snapshot: SnapshotOne }): JSX.Element {
         </span>
       )}
       {snapshot.verified && snapshot.has_weights && (
-        <span class="badge teal" title="the digest of every file is stored: snapshots verify --full compares each byte">
+        <span class="badge teal" title="every file was read back and its digest stored; snapshots verify --full compares each byte with it">
           <Icon name="check" />
-          digests
+          verified
         </span>
       )}
       {snapshot.has_weights ? (

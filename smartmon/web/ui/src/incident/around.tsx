@@ -1,19 +1,26 @@
 /** The metrics around an incident: what the server says moved, and each over the same steps. */
+import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 
 import type { IncidentDetail, SeriesAnswer } from "../api";
 import { useAsk } from "../ask";
-import { metricName, percentage, value } from "../format";
+import { metricName, percentage, plural, value } from "../format";
 import { Shown } from "../text/shown";
 import { Context, type Line } from "./context";
 
 const POINTS = 400;
-const METRICS_MOST = 12;
+const METRICS_FIRST = 12;
+const WORTH_A_BUTTON = 4;
+/** As many as the server answers at once. */
+const METRICS_MOST = 32;
 
 /** What changed in words, the strips, and the values at the last change. */
 export function Around({ detail }: { detail: IncidentDetail }): JSX.Element {
   const { incident, from_step, to_step } = detail;
-  const metrics = detail.metrics.slice(0, METRICS_MOST);
+  const all = useSignal(false);
+  const most = Math.min(detail.metrics.length, METRICS_MOST);
+  const first = most - METRICS_FIRST < WORTH_A_BUTTON ? most : METRICS_FIRST;
+  const metrics = detail.metrics.slice(0, all.value ? most : first);
   const query = { run: incident.run, metric: metrics, x: "step", from: from_step, to: to_step, max_points: POINTS };
   const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { live: incident.state === "open", every: 3_000 });
   return (
@@ -31,6 +38,11 @@ export function Around({ detail }: { detail: IncidentDetail }): JSX.Element {
         <Context lines={lines(answer, incident.attempt)} from={incident.start_step} to={incident.end_step} />
       ) : (
         <p class="muted">{trouble || "Asking…"}</p>
+      )}
+      {most > first && !all.value && (
+        <button type="button" class="more" onClick={() => (all.value = true)}>
+          Show {plural(most - first, "more metric")}
+        </button>
       )}
       <Latest latest={detail.latest} />
     </>

@@ -1,4 +1,5 @@
 /** The metrics around an incident on one axis of steps: a strip for each, since their units have nothing in common. */
+import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 
 import { grouped, metricName, value } from "../format";
@@ -28,13 +29,21 @@ export function Context({ lines, from, to }: ContextProps): JSX.Element {
   const first = steps.reduce((a, b) => Math.min(a, b));
   const last = steps.reduce((a, b) => Math.max(a, b));
   const x = (step: number) => (WIDTH * (step - first)) / Math.max(1, last - first);
+  const pointed = useSignal<number | null>(null);
+  const point = (event: PointerEvent) => {
+    const box = (event.currentTarget as HTMLElement).querySelector("svg")?.getBoundingClientRect();
+    const share = box ? (event.clientX - box.left) / box.width : -1;
+    pointed.value = share < 0 || share > 1 ? null : Math.round(first + share * (last - first));
+  };
+  const at = pointed.value;
   return (
-    <div class="context">
+    <div class="context" onPointerMove={point} onPointerDown={point} onPointerLeave={() => (pointed.value = null)}>
       {drawn.map((line) => (
-        <Strip key={line.metric} line={line} x={x} from={Math.max(first, from)} to={Math.min(last, to)} />
+        <Strip key={line.metric} line={line} x={x} from={Math.max(first, from)} to={Math.min(last, to)} at={at} />
       ))}
       <p class="axis muted">
         <span>step {grouped(first)}</span>
+        {at !== null && <span>at step {grouped(at)}</span>}
         <span>{grouped(last)}</span>
       </p>
     </div>
@@ -46,9 +55,14 @@ interface StripProps {
   x: (step: number) => number;
   from: number;
   to: number;
+  /** The step under the cursor. */
+  at: number | null;
 }
 
-function Strip({ line, x, from, to }: StripProps): JSX.Element {
+/** The newest value up to a step. */
+const valueAt = (line: Line, at: number): string => value(line.points.findLast(([step]) => step <= at)?.[1]);
+
+function Strip({ line, x, from, to, at }: StripProps): JSX.Element {
   const values = line.points.map(([, number]) => number).filter(Number.isFinite);
   const low = values.reduce((a, b) => Math.min(a, b), Infinity);
   const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -67,8 +81,9 @@ function Strip({ line, x, from, to }: StripProps): JSX.Element {
         {nans.map(([step], index) => (
           <path key={index} class="nan" d={`M${x(step).toFixed(1)} 0V${ROW}`} />
         ))}
+        {at !== null && <path class="at" d={`M${x(at).toFixed(1)} 0V${ROW}`} />}
       </svg>
-      <span class="num range">{range}</span>
+      <span class="num range">{at === null ? range : valueAt(line, at)}</span>
     </div>
   );
 }

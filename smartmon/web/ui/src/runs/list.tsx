@@ -33,7 +33,8 @@ export function RunList({ focused = false }: { focused?: boolean }): JSX.Element
           aria-label="Search runs"
           value={search.value}
           ref={(input) => {
-            if (focused && input && !input.dataset.focused) {
+            // Under a finger the focus would bring up a keyboard over half of the list.
+            if (focused && matchMedia("(hover: hover)").matches && input && !input.dataset.focused) {
               input.dataset.focused = "yes";
               input.focus();
             }
