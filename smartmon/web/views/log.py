@@ -25,7 +25,7 @@ _SEARCHED = 8 * _ROOM
 """Bytes that are looked through for one answer; the page asks on from there."""
 _AT_ONCE = 20_000
 """Lines that are looked through at once."""
-_EACH = 50
+_EACH = 8
 """Bytes that a line counts for besides its own: a log of empty lines must not take ten times as long."""
 _COLOURS = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\))")
 """What terminals take for colours, titles and links."""
