@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("daemon.py", "reading.py", "store_speed.py", "copy_speed.py", "exec_cost.py")
+SCRIPTS = ("daemon.py", "reading.py", "store_speed.py", "copy_speed.py", "exec_cost.py", "web.py")
 
 
 def machine() -> str:

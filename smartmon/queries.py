@@ -196,11 +196,11 @@ def daemon_info(store: Store, *, now: float) -> DaemonInfo:
     )
 
 
-def run_info(store: Store, row: RunRow, *, now: float) -> RunInfo:
-    """One run at a glance."""
+def run_info(store: Store, row: RunRow, *, now: float, samples: Sequence[Sample] | None = None) -> RunInfo:
+    """One run at a glance. `samples`: what `pace_samples` returns, for who has it already."""
     data = row.data
     latest = {key: value for key, value in (data.get("latest") or {}).items() if isinstance(value, (int, float))}
-    samples = _pace_samples(store, row)
+    samples = pace_samples(store, row) if samples is None else samples
     last_step_at = samples[-1].at if samples else data.get("last_step_at")
     pace = _pace(samples) or latest.get("steps_per_sec") or data.get("steps_per_sec")
     waiting = store.keeps(states=("pending", "waiting", "copying"), run_id=row.id)
@@ -344,7 +344,7 @@ def at_least(severity: str | None) -> str | None:
     raise UsageError(f"--severity {clean(severity)} is unknown; use info, warning or critical")
 
 
-def _pace_samples(store: Store, row: RunRow) -> list[Sample]:
+def pace_samples(store: Store, row: RunRow) -> list[Sample]:
     """The last observations of the attempt, of the loss where there is one."""
     metrics = store.metrics(row.id)
     metric = next((name for name in ("loss", "learning_rate", "eval_loss", *metrics) if name in metrics), None)

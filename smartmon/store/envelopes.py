@@ -17,6 +17,10 @@ from smartmon.store.values import INT_MAX
 
 NONFINITE_LISTED = 1000
 _AT_ONCE = 500
+SCREEN = 4000
+"""Buckets that a screen has room for; who asks for more wants the numbers themselves."""
+_ENOUGH = 750
+"""Blocks that draw a curve well: rather these, which are at hand, than to read fifty thousand observations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class EnvelopeTables(ObservationTables):
         attempt: int | None = None,
         start: int | None = None,
         end: int | None = None,
-        max_points: int = 4000,
+        max_points: int = SCREEN,
         windows: Mapping[int, tuple[int, int]] | None = None,
         smoothers: Sequence[Smoother] = (),
     ) -> Series:
@@ -106,9 +110,10 @@ class EnvelopeTables(ObservationTables):
     ) -> tuple[int, list[tuple[int, Cells, list[array[float]]]]]:
         """How many observations a bucket is of at most, and the buckets of each attempt with their smoothed values."""
         counts = [sum(piece.count for piece in pieces) for _, pieces in found]
+        blocks = [sum(piece.blocks for piece in pieces) for _, pieces in found]
         size, each = _bucket_size(counts, max_points), 1
-        if size >= BLOCK:
-            size, each = _bucket_size([sum(piece.blocks for piece in pieces) for _, pieces in found], max_points), BLOCK
+        if size >= BLOCK or (size > 1 and sum(blocks) >= _ENOUGH and max_points <= SCREEN):
+            size, each = _bucket_size(blocks, max_points), BLOCK
         buckets = []
         for number, pieces in found:
             cells = cells_of(self._all_points(pieces)) if each == 1 else self._all_blocks(pieces)

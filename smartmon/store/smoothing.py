@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
-from operator import add
+from itertools import accumulate, chain, repeat
+from operator import add, mul, truediv
 
 Smoother = Callable[[Sequence[float], int], "array[float]"]
 """Smooths values of which each stands for so many observations. NaN is left out, and stays NaN until there is one."""
@@ -19,9 +19,26 @@ def ema(weight: float) -> Smoother:
     """Exponential moving average, free of the pull of its start (as Adam's moments are): 0 is no smoothing."""
 
     def smooth(values: Sequence[float], _each: int) -> array[float]:
-        return array("d", _ema(values, weight))
+        return array("d", _ema_of_all(values, weight) if _all_finite(values) else _ema(values, weight))
 
     return smooth
+
+
+def _all_finite(values: Sequence[float]) -> bool:
+    """Whether no value is NaN or infinite: one pass in C, where the usual case is the quick one."""
+    return math.isfinite(sum(values))
+
+
+def _ema_of_all(values: Sequence[float], weight: float) -> Iterator[float]:
+    """As `_ema`, for values that are all there, which takes half the time."""
+    fresh = 1 - weight
+    levels = accumulate(values, lambda level, value: weight * level + fresh * value, initial=0.0)
+    next(levels)
+    # Once the start has faded below what a float can tell from 1, there is nothing to be freed of.
+    pulled = math.ceil(math.log(1e-17) / math.log(weight)) if weight else 1
+    fading = accumulate(repeat(weight, pulled), mul)
+    yield from (level / (1 - faded) for faded, level in zip(fading, levels))
+    yield from levels
 
 
 def _ema(values: Sequence[float], weight: float) -> Iterator[float]:
@@ -38,6 +55,8 @@ def mean(window: int) -> Smoother:
 
     def smooth(values: Sequence[float], each: int) -> array[float]:
         cells = window if each == 1 else max(_FEWEST, round(window / each))
+        if _all_finite(values):
+            return array("d", map(truediv, _sums(values, cells), chain(range(1, cells), repeat(cells))))
         known = [value == value for value in values]  # noqa: PLR0124 - as above
         sums = _sums([value if fine else 0.0 for value, fine in zip(values, known)], cells)
         counts = _sums([float(fine) for fine in known], cells)

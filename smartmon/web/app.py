@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,6 +31,7 @@ from smartmon.web.page import Page
 from smartmon.web.readers import NoStoreError
 from smartmon.web.site import AbsentError, Site
 from smartmon.web.token import Key
+from smartmon.web.views import cards, curves, stats
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +41,8 @@ SMALLEST = 1024
 """Bytes from which an answer is compressed."""
 
 
+WARMED = 20
+"""Runs whose sparklines are drawn before anybody asks."""
 MOST_TROUBLES = 100
 """Kinds of trouble that are logged in a server's life."""
 
@@ -48,7 +53,10 @@ def application(site: Site, hosts: Hosts, key: Key | None, page: Page | None = N
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
+        # A large run's curve is there sooner for who comes first.
+        warming = asyncio.create_task(asyncio.to_thread(_warm, site))
         yield
+        warming.cancel()
         feed.close()
         site.close()
 
@@ -70,6 +78,15 @@ def application(site: Site, hosts: Hosts, key: Key | None, page: Page | None = N
     _errors(app, site)
     (page or Page()).serve(app)
     return Gate(app, hosts, key), feed
+
+
+def _warm(site: Site) -> None:
+    """Answer for nobody what every page asks first: what is costly in it is remembered."""
+    with contextlib.suppress(SmartmonError), site.readers.lend() as store:
+        row = cards.chosen(store, None)
+        stats.stats(site, store, row)
+        curves.series(site, store, [row], ["loss"], curves.Ask(smooth=0.9, mean=50))
+        cards.runs(site, store, limit=WARMED)
 
 
 def _errors(app: FastAPI, site: Site) -> None:

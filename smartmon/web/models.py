@@ -28,6 +28,9 @@ _NAMES = frozenset({"run", "name", "path", "base_dir", "metric", "metrics", "sou
 """Fields by which things are asked for again: a mask would break them."""
 
 
+_PLAIN = frozenset({float, int, bool, type(None)})
+
+
 class Answer(BaseModel):
     """Base of all answers."""
 
@@ -55,11 +58,15 @@ def legible(value: Any) -> Any:
 
 def _told(value: Any) -> Any:
     """Return a value legible, and without what has the shape of a secret in its texts."""
+    kind = type(value)
+    # Most of what is told are numbers.
+    if kind in _PLAIN:
+        return value
     if isinstance(value, str):
         return masked(legible(value))
-    if isinstance(value, Mapping):
+    if kind is dict:
         return {legible(key): _told(item) for key, item in value.items()}
-    return [_told(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return [item if type(item) in _PLAIN else _told(item) for item in value] if kind in (list, tuple) else value
 
 
 class Problem(Answer):

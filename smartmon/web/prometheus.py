@@ -11,7 +11,7 @@ from smartmon.records import RunState
 from smartmon.store import Store
 from smartmon.web.models import legible
 from smartmon.web.site import Site
-from smartmon.web.views.cards import moved_at
+from smartmon.web.views.cards import glance, moved_at
 from smartmon.web.views.stats import EXPERTS
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,7 +31,7 @@ def text(site: Site, store: Store | None) -> bytes:
     with store.transaction():
         parts += _daemon(site, store)
         rows = sorted(store.runs(), key=moved_at)[-MOST_RUNS:]
-        parts += _runs([queries.run_info(store, row, now=now) for row in rows], store)
+        parts += _runs([glance(site, store, row, now) for row in rows], store)
     return "".join(parts).encode("utf-8", "backslashreplace")
 
 

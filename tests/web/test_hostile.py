@@ -26,7 +26,7 @@ def test_settings_that_are_secret_by_name_are_left_out_however_deep(tmp_path: Pa
     with served(base) as where, httpx.Client(base_url=where.url, trust_env=False) as client:
         found = told(client, "/api/compare", run=[RUN, EVIL])["differences"]
     values = {one["key"]: one["values"][0] for one in found}
-    assert values == {"env": "[{'A': 1}]", "pad_token": "abc", "url": "s3://***@x/"}
+    assert values == {"settings.lr": None, "env": "[{'A': 1}]", "pad_token": "abc", "url": "s3://***@x/"}
 
 
 def test_no_secret_in_the_texts_of_others_is_served(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def moved_at(row: RunRow) -> float:
 
 def card(site: Site, store: Store, row: RunRow, *, now: float, current: RunRow | None) -> RunCard:
     """Return a run in the list."""
-    info = queries.run_info(store, row, now=now)
+    info = glance(site, store, row, now)
     updated = info.last_step_at
     estimated = estimated_total(site, store, row, info)
     return RunCard(
@@ -130,6 +130,13 @@ def card(site: Site, store: Store, row: RunRow, *, now: float, current: RunRow |
         started_at=began(site, store, row),
         finished_at=row.finished_at if row.state.ended else None,
     )
+
+
+def glance(site: Site, store: Store, row: RunRow, now: float) -> RunInfo:
+    """Return what is known of a run, without reading again what its pace is told by where no row has come."""
+    version = (row.attempt, row.step, row.data.get("last_step_at"))
+    samples = site.memory.get(("pace", *identity(row)), version, lambda: queries.pace_samples(store, row))
+    return queries.run_info(store, row, now=now, samples=samples)
 
 
 def sparkline(site: Site, store: Store, row: RunRow) -> list[Number]:

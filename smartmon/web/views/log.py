@@ -23,6 +23,10 @@ _LONGEST = 4000
 _ROOM = 1 << 20
 _SEARCHED = 8 * _ROOM
 """Bytes that are looked through for one answer; the page asks on from there."""
+_AT_ONCE = 20_000
+"""Lines that are looked through at once."""
+_EACH = 8
+"""Bytes that a line counts for besides its own: a log of empty lines must not take ten times as long."""
 _COLOURS = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\))")
 """What terminals take for colours, titles and links."""
 
@@ -97,14 +101,14 @@ def _found(path: Path, root: Path | None, ask: Ask) -> Block:
     found: list[Line] = []
     place, left = ask.before, _SEARCHED
     while True:
-        block = last_lines(path, root, _ROOM, before=place, room=_ROOM)
+        block = last_lines(path, root, _AT_ONCE, before=place, room=_ROOM)
         for line in reversed(block.lines):
             # What is masked is not to be found out by searching; most lines are passed over without the mask.
             if _holds(_plain(line.data), words) and _holds(_text(line.data), words):
                 found.append(line)
                 if len(found) == ask.limit:
                     return Block(block.size, found[::-1], line.offset, block.size)
-        place, left = block.start, left - (block.end - block.start)
+        place, left = block.start, left - (block.end - block.start) - _EACH * len(block.lines)
         if place == 0 or left <= 0:
             return Block(block.size, found[::-1], place, block.size)
 

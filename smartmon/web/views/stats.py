@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from smartmon import queries
 from smartmon.store import RunRow, Store
 from smartmon.web.models import Best, GradNorm, Number, Pace, Perplexity, Stats, Warmup
 from smartmon.web.site import Site
-from smartmon.web.views.cards import COLORS, briefs, daemon, failure, finite
+from smartmon.web.views.cards import COLORS, briefs, daemon, failure, finite, glance
 from smartmon.web.views.curves import attempts, began, identity
 from smartmon.web.views.estimate import estimated_total, share
 
@@ -24,7 +23,7 @@ _COARSE = 64
 def stats(site: Site, store: Store, row: RunRow) -> Stats:
     """Return all that the cards of a run tell. Takes milliseconds: it reads no series whole."""
     now = site.clock()
-    info = queries.run_info(store, row, now=now)
+    info = glance(site, store, row, now)
     latest = info.latest
     metrics = store.metrics(row.id)
     updated, started = info.last_step_at, began(site, store, row)
