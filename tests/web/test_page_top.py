@@ -102,3 +102,21 @@ def test_older_events_come_as_one_scrolls(visit: Open, own: tuple[Path, Store]) 
             page.evaluate("document.querySelector('.events').scrollTo(0, 1e6)")
             until(page, f"{count} > {more}")
         until(page, "document.querySelectorAll('.event[data-kind=evaluation]').length === 130")
+
+
+def test_a_run_that_has_long_been_silent_is_not_listed_as_one_that_gets_on(
+    visit: Open, own: tuple[Path, Store]
+) -> None:
+    base, store = own
+    (base / "hung").mkdir()
+    with store.transaction():
+        run = store.ensure_run("hung", base / "hung", base, time.time())
+        store.append(run.id, 1, 1, time.time() - 7200, {"loss": 1.0, "eta_seconds": 9000.0})
+        store.update_run(run.id, state="running", step=1, data={"latest": {"loss": 1.0, "eta_seconds": 9000.0}})
+    with served(base) as where:
+        page = visit(where, "runs")
+        page.wait_for_selector(".runs-table tbody tr >> nth=2")
+        rows = page.locator(".runs-table tbody tr").all_inner_texts()
+        assert [row.split()[0] for row in rows][:2] == [RUN, "hung"]
+        assert "silent" in rows[1]
+        assert "min" not in rows[1]

@@ -1,7 +1,7 @@
 /** The frame: the bar at the top, the runs at the side, and the page that the address names. */
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
 import { judge, Verdict } from "./cards/verdict";
 import { Cards } from "./cards/cards";
@@ -15,10 +15,15 @@ import { NoRuns } from "./runs/none";
 import { daemon, run, runs, stats, trouble } from "./store";
 import { Top } from "./top";
 
+/** What pages besides the run's own are called. */
+const NAMES: Record<string, string> = { runs: "All runs", compare: "Compare", log: "Log", incident: "Incident" };
+
 /** What a tab among many says: how the run is, and how far. */
 function title(): string {
   const one = stats.value;
-  const { page } = route.value;
+  const { page, view } = route.value;
+  const other = NAMES[page === "run" ? view : page];
+  if (other) return `${other} \u00b7 ${page === "run" && run.value !== null ? visible(run.value) : "smartmon"}`;
   if (!one || (page !== "" && page !== "run")) return "smartmon";
   const { word } = judge(one, daemon.value?.running ?? true, isStale(), isLost());
   const share = one.progress === null ? "" : ` ${Math.floor(one.progress * 100)} %`;
@@ -30,6 +35,14 @@ export function App(): JSX.Element {
   useEffect(() => {
     document.title = name;
   }, [name]);
+  const { page, view, id, run: named } = route.value;
+  const place = [page, named, view, id].join("/");
+  const before = useRef(place);
+  useEffect(() => {
+    // What was pressed to come here is gone, and a keyboard's place with it.
+    if (before.current !== place) document.getElementById("main")?.focus({ preventScroll: true });
+    before.current = place;
+  }, [place]);
   const side = (runs.value?.length ?? 0) > 1 && route.value.page !== "runs";
   return (
     <>

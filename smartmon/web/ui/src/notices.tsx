@@ -1,4 +1,5 @@
 /** What is not data: nobody watches, the connection is lost, what is shown is old. */
+import { computed } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 
 import { Icon, type IconName } from "./icons";
@@ -80,16 +81,20 @@ function unanswered(): Notice | null {
   return { colour: "red", icon: "critical", title: "No answer", text: visible(trouble.value) };
 }
 
-export function Notices(): JSX.Element {
+const shown = computed(() => {
   const all = connection.value === "lost" ? [lost()] : [unanswered(), unwatched(), old()];
-  const shown = all.filter((one) => one !== null);
+  return all.filter((one) => one !== null);
+});
+const spoken = computed(() => shown.value.map(({ title }) => title).join(". "));
+
+export function Notices(): JSX.Element {
   return (
     <>
       {/* Read aloud once: the boxes below count seconds, which nobody wants to hear. */}
       <p class="visually-hidden" role="status">
-        {shown.map(({ title }) => title).join(". ")}
+        {spoken}
       </p>
-      {shown.map(({ colour, icon, title, text }) => (
+      {shown.value.map(({ colour, icon, title, text }) => (
         <div key={title} class={`notice ${colour}`}>
           <Icon name={icon} />
           {title}

@@ -29,12 +29,20 @@ export const news = signal(0);
 export const incidentNews = signal(0);
 export const lastEventId = signal(0);
 
+/** Seconds after which a run that says it runs is called silent where runs are listed. */
+const SILENT = 3600;
+
+/** Whether a run's rows have stopped coming, though its files say that it runs. */
+export const isSilent = (card: RunCard): boolean =>
+  card.state === "running" && card.updated_at !== null && now.value - card.updated_at > SILENT;
+
 /**
  * Runs that go on before those that have ended. What runs stands by when it began: by what moved last, two that
  * train side by side would change places with every step.
  */
 export function ordered(cards: readonly RunCard[]): RunCard[] {
-  const group = (one: RunCard) => (one.state === "running" ? 0 : ["stalled", "paused", "pending"].includes(one.state) ? 1 : 2);
+  const waiting = (one: RunCard) => isSilent(one) || ["stalled", "paused", "pending"].includes(one.state);
+  const group = (one: RunCard) => (waiting(one) ? 1 : one.state === "running" ? 0 : 2);
   const since = (one: RunCard) => (group(one) === 0 ? one.started_at : (one.updated_at ?? one.started_at)) ?? 0;
   return [...cards].sort((a, b) => group(a) - group(b) || since(b) - since(a) || (a.run < b.run ? -1 : 1));
 }

@@ -38,6 +38,7 @@ export function Happened({ one, incidents }: { one: Stats; incidents: readonly I
     );
   }
   if (one.state === "stalled") return <>No row for {duration(dataAge.value)}, and the run has not said that it ended</>;
+  if (isStale()) return <>No row for {duration(dataAge.value)}, though the run says that it trains</>;
   const past = incidents[0];
   if (!past) return <>{one.step === null ? "Nothing yet" : "Nothing out of the ordinary"}</>;
   return (
@@ -56,6 +57,12 @@ export function Happened({ one, incidents }: { one: Stats; incidents: readonly I
   );
 }
 
+/** How long the rest would take as it went before it fell silent. */
+function lastSpeed(one: Stats): string {
+  const [total, pace] = [one.total_steps ?? one.estimated_total, one.steps_per_sec.average];
+  return total && pace && one.step !== null ? `; ${duration((total - one.step) / pace)} more at its last speed` : "";
+}
+
 export function Done({ one }: { one: Stats }): JSX.Element {
   if (!one.live) {
     const ended = one.finished_at ?? one.updated_at;
@@ -70,7 +77,7 @@ export function Done({ one }: { one: Stats }): JSX.Element {
   if (one.eta_seconds === null) return <>{(one.total_steps ?? one.estimated_total) ? "Not known while it does not move" : "Not known: no total of steps is told"}</>;
   const left = Math.max(0, one.eta_seconds - Math.max(0, now.value - answeredAt.value));
   if (left < 1) return <>{isStale() ? "Overdue: its last step is written, its end is not" : "Any moment now"}</>;
-  if (isStale()) return <>Not known while it is quiet; {duration(one.eta_seconds)} at its last speed</>;
+  if (isStale()) return <>Not known while it is silent{lastSpeed(one)}</>;
   return (
     <>
       In {duration(left)}

@@ -3,6 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 
 import type { Pace, Stats } from "../api";
 import { age, duration, exact, known, metricName, percentage, step, value } from "../format";
+import { isStale } from "../notices";
 import { answeredAt, dataAge, now, stats } from "../store";
 import "./cards.css";
 
@@ -93,7 +94,7 @@ export function Cards(): JSX.Element {
   if (!one) return <dl class="tiles loading" aria-busy="true" />;
   const since = Math.max(0, now.value - answeredAt.value);
   // A trainer's last word on what is left outlives a run that ended early.
-  const left = one.live && one.eta_seconds !== null ? Math.max(0, one.eta_seconds - since) : null;
+  const left = one.live && !isStale() && one.eta_seconds !== null ? Math.max(0, one.eta_seconds - since) : null;
   const best = one.best;
   const grad = one.grad_norm;
   const ratio = known(grad.now) && known(grad.mean100) && grad.mean100 > 0 ? grad.now / grad.mean100 : null;

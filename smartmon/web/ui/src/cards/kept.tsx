@@ -68,16 +68,22 @@ export function Kept({ one, incidents, snapshots }: KeptProps): JSX.Element {
   const there = snapshots?.snapshots.filter(holds) ?? [];
   const best = there.find(isBest);
   const trouble = forTrouble(one, incidents, there) ?? (best ? undefined : there[0]);
-  const parts = [trouble && troubleWords(trouble), best && bestWords(best, one.best.step)].filter((part) => part !== undefined);
-  if (parts.length > 0) {
+  const told = [
+    trouble && { name: trouble.name, words: troubleWords(trouble) },
+    best && { name: best.name, words: bestWords(best, one.best.step) },
+  ].filter((part) => part !== undefined);
+  // In trouble, what lies before it comes first; else the best.
+  const parts = troubleSince(one, incidents) === null ? told.reverse() : told;
+  const first = parts[0];
+  if (first) {
     return (
       <>
-        {upper(parts.join("; "))}
+        {upper(parts.map((part) => part.words).join("; "))}
         <span class="muted">
           {" "}
           ({plural(snapshots!.count, "snapshot")}, {bytes(snapshots!.bytes)}).{copying}{" "}
         </span>
-        <button type="button" class="as-link" onClick={() => toSnapshot((trouble ?? best)!.name)}>
+        <button type="button" class="as-link" onClick={() => toSnapshot(first.name)}>
           How to restore
         </button>
       </>

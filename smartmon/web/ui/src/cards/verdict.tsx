@@ -51,7 +51,7 @@ export function judge(one: Stats, watched: boolean, stale: boolean, lost = false
   if (one.state === "pending") return { ...state, word: "Waiting", rest: "training has not begun" };
   if (lost) return { colour: "orange", icon: "plug", word: "Not known", rest: where && `last seen at ${where}` };
   if (!watched) return { colour: "orange", icon: "plug", word: "Not watched", rest: where && `last seen at ${where}` };
-  if (stale) return { colour: "yellow", icon: "clock", word: "Quiet", rest: where && `nothing new since ${where}` };
+  if (stale) return { colour: "yellow", icon: "clock", word: "Silent", rest: where && `nothing new since ${where}` };
   return { ...state, icon: "check", word: "Fine", rest: `training, ${where}` };
 }
 

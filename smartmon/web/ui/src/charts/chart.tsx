@@ -76,16 +76,22 @@ interface LegendEntry {
   smooth: LegendColumn[];
 }
 
-type LegendColumn = { index: number; drawn: Table["drawn"][number] };
+interface LegendColumn {
+  index: number;
+  drawn: Table["drawn"][number];
+  /** Columns of the least and the greatest of each point, where a point stands for several values. */
+  extremes: [low: number, high: number] | null;
+}
 
 /** An entry for each line of each run: how it is called, and where its values are. */
 function legendOf(table: Table, runs: readonly string[]): LegendEntry[] {
   const entries = new Map<string, LegendEntry>();
   table.drawn.forEach((drawn, index) => {
     if (drawn.role === "min" || drawn.role === "max") return;
+    const many = drawn.role === "raw" && table.drawn[index - 1]?.role === "max";
     const label = `${runs.length > 1 ? `${visible(drawn.run)}: ` : ""}${drawn.line.label}`;
     const entry = entries.get(label) ?? { label, colour: drawn.line.colour, columns: [], smooth: [] };
-    (drawn.role === "smooth" ? entry.smooth : entry.columns).push({ index: index + 1, drawn });
+    (drawn.role === "smooth" ? entry.smooth : entry.columns).push({ index: index + 1, drawn, extremes: many ? [index - 1, index] : null });
     entries.set(label, entry);
   });
   return [...entries.values()];
@@ -102,7 +108,7 @@ function keepHeight(element: HTMLElement | null): void {
   if (element) element.style.minHeight = `${Math.max(element.offsetHeight, parseFloat(element.style.minHeight) || 0)}px`;
 }
 
-function Legend(props: { table: Table; runs: readonly string[]; def: ChartDef; axis: Axis; pointed: ReadonlySignal<number | null> }): JSX.Element {
+function Legend(props: { table: Table; runs: readonly string[]; def: ChartDef; axis: Axis; pointed: ReadonlySignal<number | null>; spoken: boolean }): JSX.Element {
   const { table, def, axis } = props;
   const entries = useMemo(() => legendOf(table, props.runs), [table]);
   const index = props.pointed.value;
@@ -112,18 +118,21 @@ function Legend(props: { table: Table; runs: readonly string[]; def: ChartDef; a
   const read = (columns: LegendColumn[]): string => {
     const place = at ?? xs.length - 1;
     const found: string[] = [];
-    for (const { index: column, drawn } of columns) {
+    for (const { index: column, drawn, extremes } of columns) {
       // An attempt that had ended before this place has no value here, however far back its last one is.
       if (drawn.age > 0 && (at === null || endOf(table.data[column]!) < at)) continue;
       const number = valueAt(table.data[column]!, place, drawn.line.sparse || at === null ? Infinity : 24);
       if (number === null) continue;
-      found.push(`${drawn.attempts.at(-1)}: ${drawn.line.right && def.formatRight ? def.formatRight(number) : format(number)}`);
+      const said = drawn.line.right && def.formatRight ? def.formatRight : format;
+      const [low = null, high = null] = extremes?.map((one) => table.data[one]![place] ?? null) ?? [];
+      const reach = at !== null && low !== null && high !== null && low < high ? ` (${said(low)} \u2026 ${said(high)})` : "";
+      found.push(`${drawn.attempts.at(-1)}: ${said(number)}${reach}`);
     }
     const shown = found.slice(-3);
     return shown.length > 1 ? shown.join("  ") : (shown[0]?.replace(/^\d+: /, "") ?? "\u2013");
   };
   return (
-    <div class="values" ref={(element) => keepHeight(element)}>
+    <div class="values" ref={(element) => keepHeight(element)} aria-live={props.spoken ? "polite" : undefined}>
       <span class="x">{at === null ? "latest" : X_WORDS[axis](xs[at])}</span>
       {entries.map((entry) => (
         <span key={entry.label}>
@@ -262,21 +271,25 @@ export function Chart(props: ChartProps): JSX.Element {
   const smooth = smoothColumn.value;
   const table = useMemo(() => (shown ? tabulate(shown, def, { log, smooth }) : null), [shown, def, log, smooth]);
   const near = useSignal(NONE);
+  // All charts point together; only the one with the focus speaks.
+  const focused = useSignal(false);
   const { host, plot } = usePlot(props, table, pointed, near);
   const empty = table !== null && table.data[0].length === 0;
   return (
     <div class="chart">
-      {table && !empty && <Legend table={table} runs={props.runs} def={def} axis={axis} pointed={pointed} />}
+      {table && !empty && <Legend table={table} runs={props.runs} def={def} axis={axis} pointed={pointed} spoken={focused.value} />}
       <div
         class="plot"
         ref={host}
         tabIndex={0}
         role="group"
         aria-label={`Chart of ${def.title}. Arrows move the cursor, plus and minus zoom, Shift and arrows pan, 0 shows all.`}
+        onFocus={() => (focused.value = true)}
+        onBlur={() => (focused.value = false)}
         onKeyDown={(event) => plot.current && table && onKey(event, plot.current, table, props)}
         hidden={empty}
       />
-      {!empty && <Near events={near} />}
+      {!empty && <Near events={near} spoken={focused.value} />}
       {empty && <p class="empty">Nothing of {metrics.map(metricName).join(", ")} in this part.</p>}
       {!table && <p class="empty plot-wait">{trouble ? visible(trouble) : "Asking\u2026"}</p>}
       {table && trouble && <p class="red">{visible(trouble)}</p>}

@@ -30,9 +30,9 @@ export function eventsNear(plot: uPlot, marks: Marks, left: number | undefined):
 
 export const NONE: readonly Event[] = [];
 
-export function Near({ events }: { events: ReadonlySignal<readonly Event[]> }): JSX.Element {
+export function Near({ events, spoken }: { events: ReadonlySignal<readonly Event[]>; spoken: boolean }): JSX.Element {
   return (
-    <p class="near" aria-live="polite">
+    <p class="near" aria-live={spoken ? "polite" : undefined}>
       {events.value.map((event) => {
         const look = kindLook(event.kind, event.severity);
         const colour = event.severity === "info" ? look.colour : severityLook(event.severity).colour;

@@ -30,7 +30,7 @@ export function Differences({ runs, differences }: DifferencesProps): JSX.Elemen
       {differences.length === 0 ? (
         unknown.length < runs.length && <p class="muted">None that is known.</p>
       ) : (
-        <div class="scroll">
+        <div class="scroll" role="group" aria-label="Settings that differ" tabIndex={0}>
           <table class="listing differences">
             <caption class="visually-hidden">Settings that differ</caption>
             <thead>

@@ -46,7 +46,8 @@ export function ComparePage(): JSX.Element {
 
 /** All runs as buttons; the pressed ones are compared, and the address tells which. */
 function Choice({ chosen }: { chosen: readonly string[] }): JSX.Element {
-  const known = runs.value ?? [];
+  // By name: news would move a button away from under the finger.
+  const known = [...(runs.value ?? [])].sort((a, b) => a.run.localeCompare(b.run));
   const toggled = (name: string) =>
     go(compareLink(chosen.includes(name) ? chosen.filter((one) => one !== name) : [...chosen, name]));
   return (

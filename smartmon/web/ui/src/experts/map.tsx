@@ -55,7 +55,11 @@ export function HeatMap({ rows }: { rows: readonly Row[] }): JSX.Element {
               {dense && heads}
               {experts.map((cell, index) => (
                 <th key={cell.expert} scope="col" class="expert" title={inert(cell.expert)}>
-                  {dense && index % 8 !== 0 ? "" : short(cell.expert)}
+                  {dense && index % 8 !== 0 ? (
+                    <span class="visually-hidden">{short(cell.expert)}</span>
+                  ) : (
+                    short(cell.expert)
+                  )}
                 </th>
               ))}
               {!dense && heads}

@@ -207,7 +207,7 @@ function Next({ detail }: { detail: IncidentDetail }): JSX.Element {
       )}
       {!advice && commands.length === 0 && <p class="muted">Nothing: it is over.</p>}
       <p>
-        <a href={link("run", detail.incident.run, "log")}>The trainer&apos;s log</a>
+        <a class="whole-log" href={link("run", detail.incident.run, "log")}>The trainer&apos;s log</a>
       </p>
     </>
   );

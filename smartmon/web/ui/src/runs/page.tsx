@@ -4,13 +4,12 @@ import type { JSX } from "preact";
 
 import type { RunCard } from "../api";
 import { age, duration, plural, step, value, visible } from "../format";
-import { stateLook } from "../looks";
 import { Panel } from "../panel";
 import { compareLink, runLink } from "../router";
 import { runs } from "../store";
 import { matches } from "./list";
 import { NoRuns } from "./none";
-import { agedNow, Progress, share, StateBadge, Trouble } from "./row";
+import { agedNow, cardLook, counts, Progress, share, StateBadge, Trouble } from "./row";
 import { Sparkline } from "./sparkline";
 import "./runs.css";
 
@@ -33,7 +32,7 @@ interface RowProps {
 }
 
 function Row({ card, ticked, onTick }: RowProps): JSX.Element {
-  const { colour } = stateLook(card.state);
+  const { colour } = cardLook(card);
   return (
     <tr>
       <td>
@@ -46,7 +45,7 @@ function Row({ card, ticked, onTick }: RowProps): JSX.Element {
         {card.model_name && <small class="muted">{visible(card.model_name)}</small>}
       </td>
       <td>
-        <StateBadge state={card.state} />
+        <StateBadge card={card} />
       </td>
       <td class="wide">
         <Progress share={card.progress} colour={colour} label={`progress of ${card.run}`} />
@@ -61,8 +60,8 @@ function Row({ card, ticked, onTick }: RowProps): JSX.Element {
       <td class="num" data-label="loss">
         {value(card.loss)}
       </td>
-      <td class="num left" data-label={card.state === "running" ? "left" : undefined}>
-        {card.state === "running" ? duration(card.eta_seconds) : ""}
+      <td class="num left" data-label={counts(card) ? "left" : undefined}>
+        {counts(card) ? duration(card.eta_seconds) : ""}
       </td>
       <td class="num age" data-label="updated">
         {age(agedNow(card))}

@@ -4,20 +4,31 @@ import type { JSX } from "preact";
 import type { RunCard } from "../api";
 import { age, duration, percent, plural, step, value, visible, words } from "../format";
 import { Icon } from "../icons";
-import { severityLook, stateLook } from "../looks";
+import { severityLook, stateLook, type Look } from "../looks";
 import { runLink } from "../router";
-import { answeredAt, now } from "../store";
+import { answeredAt, isSilent, now } from "../store";
 import { Sparkline } from "./sparkline";
 
-export function StateBadge({ state }: { state: string }): JSX.Element {
-  const look = stateLook(state);
+/** Seconds without a row after which the time left is not told. */
+const LATELY = 600;
+
+export function StateBadge({ card }: { card: RunCard }): JSX.Element {
+  const look = cardLook(card);
   return (
     <span class={`badge ${look.colour}`}>
       <Icon name={look.icon} />
-      {words(state)}
+      {look.word}
     </span>
   );
 }
+
+/** What a run's state looks like. One that says that it runs and has long been silent is not shown as one that does. */
+export function cardLook(card: RunCard): Look & { word: string } {
+  return isSilent(card) ? { colour: "yellow", icon: "clock", word: "silent" } : { ...stateLook(card.state), word: words(card.state) };
+}
+
+/** Whether the time left of a run in a list is worth saying: without news it only counts down. */
+export const counts = (card: RunCard): boolean => card.state === "running" && (card.eta_seconds ?? 0) > 0 && (agedNow(card) ?? 0) < LATELY;
 
 /** The gravest of the open incidents, and how many there are. */
 export function Trouble({ card }: { card: RunCard }): JSX.Element | null {
@@ -66,13 +77,13 @@ interface RowProps {
 
 export function RunRow({ card, chosen }: RowProps): JSX.Element {
   void answeredAt.value;
-  const look = stateLook(card.state);
-  const left = card.state === "running" && (card.eta_seconds ?? 0) > 0;
+  const look = cardLook(card);
+  const left = counts(card);
   return (
     <a class="run-row" href={runLink(card.run)} aria-current={chosen ? "page" : undefined}>
       <span class="run-name">
-        <span class={look.colour} title={words(card.state)}>
-          <Icon name={look.icon} label={words(card.state)} />
+        <span class={look.colour} title={look.word}>
+          <Icon name={look.icon} label={look.word} />
         </span>
         <b>{visible(card.run)}</b>
       </span>

@@ -3,11 +3,12 @@ import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
-import { visible, words } from "../format";
+import { visible } from "../format";
 import { Icon } from "../icons";
 import { stateLook } from "../looks";
 import { card, following, run, runs } from "../store";
 import { RunList } from "./list";
+import { cardLook } from "./row";
 
 export function RunSelector(): JSX.Element | null {
   const open = useSignal(false);
@@ -41,7 +42,7 @@ export function RunSelector(): JSX.Element | null {
   }, []);
 
   if (!runs.value?.length || run.value === null) return <span class="selector" />;
-  const look = stateLook(card.value?.state ?? "");
+  const look = card.value ? cardLook(card.value) : { ...stateLook(""), word: "" };
   return (
     <div class="selector" ref={box}>
       <button
@@ -54,7 +55,7 @@ export function RunSelector(): JSX.Element | null {
         onClick={() => (open.value = !open.value)}
       >
         <span class={look.colour}>
-          <Icon name={look.icon} label={words(card.value?.state ?? "")} />
+          <Icon name={look.icon} label={look.word} />
         </span>
         <b>{visible(run.value)}</b>
         <Icon name="arrow" class="down" />
