@@ -125,3 +125,10 @@ def test_a_place_of_an_earlier_attempt_is_found_on_every_axis(visit: Open, dashb
         assert page.input_value(".toolbar select >> nth=0") == axis
         if axis in ("position", "step"):
             assert bounds(page) == (450, 550)
+
+
+def test_an_incident_leads_to_its_place_in_the_charts(visit: Open, dashboard: Served) -> None:
+    page = visit(dashboard, f"run/{RUN}/incident/1")
+    page.click("text=Show it in the charts")
+    until(page, "document.querySelector('.toolbar .part')?.innerText === '450 to 550'")
+    until(page, "Math.abs(document.querySelector('.toolbar').getBoundingClientRect().top - 64) < 20")
