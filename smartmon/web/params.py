@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import HTTPException, Query, Request
 
 from smartmon.web.models import Problem
 
 LONGEST = 1000
+_MANY = frozenset({"metric", "name", "kind", "state"})
+_OF_RUNS = frozenset({"/api/series", "/api/compare"})
+
+
+async def once(request: Request) -> None:
+    """Refuse a parameter that is given twice where one is meant: to take either would be a guess."""
+    many = _MANY | {"run"} if request.url.path in _OF_RUNS else _MANY
+    names = [name for name, _ in request.query_params.multi_items() if name not in many]
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise HTTPException(422, f"{twice[0]}: is given more than once")
+
 
 Run = Annotated[
     str | None,

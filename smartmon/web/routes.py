@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 import smartmon
@@ -15,7 +15,7 @@ from smartmon.web.answers import reply, tagged
 from smartmon.web.feed import Feed, cursor
 from smartmon.web.models import Events, Incidents, Runs, Snapshots
 from smartmon.web.models_detail import Health, IncidentDetail, Update
-from smartmon.web.params import ERRORS, LONGEST, AnyRun, Limit, Run
+from smartmon.web.params import ERRORS, LONGEST, AnyRun, Limit, Run, once
 from smartmon.web.readers import NoStoreError
 from smartmon.web.site import Site
 from smartmon.web.views import cards, kept, timeline
@@ -27,7 +27,7 @@ EventId = Annotated[int | None, Query(ge=0, le=_MOST_ID)]
 
 def router(site: Site, feed: Feed) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(responses=ERRORS)
+    routes = APIRouter(responses=ERRORS, dependencies=[Depends(once)])
     _runs(routes, site)
     _timeline(routes, site)
     _kept(routes, site)

@@ -6,7 +6,7 @@ import threading
 from enum import Enum
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from smartmon.figures import PLOTS
@@ -14,7 +14,7 @@ from smartmon.store import RunRow, Store
 from smartmon.web.answers import reply
 from smartmon.web.models import Axis, Checkpoints, Plot, Plots, SeriesAnswer, Stats
 from smartmon.web.models_detail import Compare, Experts, Gpu, Log, Samples
-from smartmon.web.params import ERRORS, LONGEST, Run, Runs, Step
+from smartmon.web.params import ERRORS, LONGEST, Run, Runs, Step, once
 from smartmon.web.site import Site
 from smartmon.web.views import cards, curves, experts, kept, log, machine, samples, stats
 from smartmon.web.views import compare as comparing
@@ -26,7 +26,7 @@ X = Annotated[float | None, Query(allow_inf_nan=False)]
 
 def router(site: Site) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(prefix="/api", responses=ERRORS)
+    routes = APIRouter(prefix="/api", responses=ERRORS, dependencies=[Depends(once)])
     _curves(routes, site)
     _plots(routes, site)
     _facts(routes, site)

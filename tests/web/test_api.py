@@ -271,6 +271,8 @@ def test_an_unknown_run_is_told_with_what_there_is(api: httpx.Client) -> None:
         ("/api/events", {"limit": 10**30}),
         ("/api/incidents/99999999999999999999", {}),
         ("/api/log", {"before": -1}),
+        ("/api/stats", {"run": [RUN, EVIL]}),
+        ("/api/stream", {"last_event_id": [1, 2]}),
     ],
 )
 def test_a_parameter_out_of_bounds_is_refused(api: httpx.Client, path: str, params: dict[str, object]) -> None:
