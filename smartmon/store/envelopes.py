@@ -19,8 +19,8 @@ NONFINITE_LISTED = 1000
 _AT_ONCE = 500
 SCREEN = 4000
 """Buckets that a screen has room for; who asks for more wants the numbers themselves."""
-_ENOUGH = 500
-"""Blocks that draw a curve well: rather these, which are at hand, than to read thirty thousand observations."""
+_ENOUGH = 300
+"""Blocks that draw a curve well: rather these, which are at hand, than to read twenty thousand observations."""
 
 
 @dataclass(frozen=True, slots=True)
