@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -155,8 +156,21 @@ def test_a_checkpoint_that_appears_is_an_event_and_one_that_was_there_is_not(wor
 
 def test_a_long_silent_run_is_not_called_running(world: World):
     world.log(*losses(1.0, 1.0, at=NOW - 7 * 86400))
+    (world.base / "training_status.json").write_text('{"status": "training", "current_step": 200}')
+    os.utime(world.base / "training_status.json", (NOW - 7 * 86400,) * 2)
     world.look()
     assert world.store.run("train").state == "stalled"
+    # Nor because the daemon was started again, a checkpoint came, or a row of old: only because it moves.
+    again = World(world.base, world.store, load(environ={}, cwd=world.base, base_dirs=[world.base]))
+    again.look(NOW + 10)
+    again.monitor.tick(NOW + 10)
+    (world.base / "checkpoint-200").mkdir()
+    again.monitor.tick(NOW + 11)
+    again.look(NOW + 12)
+    assert world.store.run("train").state == "stalled"
+    again.log(*losses(1.0, first=300, at=NOW + 13))
+    again.look(NOW + 14)
+    assert world.store.run("train").state == "running"
 
 
 def test_a_source_that_trips_its_reader_up_is_told_once_and_blinds_nobody_to_the_others(

@@ -231,7 +231,7 @@ class Ledger:
 
     def state_changed(self, watched: Watched, *, historic: bool, at: float) -> None:
         """Record that a run finished, failed, stalled or moved again."""
-        state, before = watched.judge.run_state, watched.state
+        state, before = watched.present_state, watched.state
         if state == before:
             return
         watched.state = state
@@ -304,7 +304,7 @@ class Ledger:
         self._store.update_run(
             watched.id,
             last_seen=now,
-            state=judge.run_state.value,
+            state=watched.present_state.value,
             attempt=judge.attempt,
             step=judge.latest_step,
             total_steps=watched.total_steps,
@@ -318,7 +318,8 @@ class Ledger:
         last = watched.judge.last_step_at
         if watched.judge.run_state is RunState.RUNNING and last is not None and last < now - SILENT:
             # Its files say that it runs, and nobody is paged for the past: but it has long been silent.
-            watched.state = RunState.STALLED
+            watched.fell_silent()
+            watched.state = watched.present_state
             self._store.update_run(watched.id, state=watched.state.value)
         if watched.rows:
             log.info("history.read", run=watched.name, rows=watched.rows, anomalies=watched.anomalies)

@@ -51,6 +51,7 @@ class Watched:
         self.history = not row.data.get("history_done", False)
         """Whether the run's past is still being read for the first time."""
         self.state: RunState = row.state
+        self._silent_at = (row.attempt, row.step) if row.state is RunState.STALLED else None
         self.status: StatusReport | None = None
         self.asked: list[Anomaly] = []
         """Anomalies of this round that ask for a snapshot."""
@@ -99,6 +100,17 @@ class Watched:
         self._stamps.clear()
         self._known_checkpoints = None
         self.cursors = {source.spec.id: self._store.cursor(self.id, source.spec.id) for source in self.sources}
+
+    @property
+    def present_state(self) -> RunState:
+        """What the run is doing: what the judge says, unless it was found silent and has not moved since."""
+        state = self.judge.run_state
+        silent = state is RunState.RUNNING and self._silent_at == (self.judge.attempt, self.judge.latest_step)
+        return RunState.STALLED if silent else state
+
+    def fell_silent(self) -> None:
+        """Take the run for stalled until it moves: its files say that it runs, and have not for long."""
+        self._silent_at = (self.judge.attempt, self.judge.latest_step)
 
     @property
     def total_steps(self) -> int | None:

@@ -185,6 +185,25 @@ def test_checkpoints_are_whole_or_not(api: httpx.Client) -> None:
     assert [one["best"] for one in answer["checkpoints"]] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("best", "marked"),
+    [(901, [True, False]), (851, [False, True]), (850, [False, False])],
+    ids=["the next after it", "the next after it", "its own is gone"],
+)
+def test_a_checkpoint_is_called_the_best_only_where_it_holds_it(
+    api: httpx.Client, writer: Store, best: int, marked: list[bool]
+) -> None:
+    run = writer.run(RUN)
+    assert run is not None
+    with writer.transaction():
+        writer.update_run(run.id, data={"best_loss_step": best})
+    try:
+        assert [one["best"] for one in told(api, "/api/checkpoints")["checkpoints"]] == marked
+    finally:
+        with writer.transaction():
+            writer.update_run(run.id, data={"best_loss_step": 950})
+
+
 def test_snapshots_come_with_their_commands(api: httpx.Client, base: Path) -> None:
     answer = told(api, "/api/snapshots", run=RUN)
     (one,) = answer["snapshots"]

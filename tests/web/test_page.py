@@ -215,7 +215,7 @@ def test_light_and_dark_follow_the_system_until_somebody_chooses(visit: Open, da
 
 
 @pytest.mark.parametrize("address", ["", "runs", f"run/{RUN}/incident/1", f"compare?run={RUN}&run={RUN}"])
-@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("width", [320, 1600])
 def test_nothing_runs_off_the_side(visit: Open, dashboard: Served, address: str, width: int) -> None:
     page = visit(dashboard, address, viewport={"width": width, "height": 800})
     page.wait_for_selector(".panel, .verdict dl")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from smartmon.config.kinds import ANOMALIES
 from smartmon.records import Checkpoint, Snapshot
@@ -26,14 +28,22 @@ def checkpoints(site: Site, store: Store, row: RunRow) -> Checkpoints:
     found = find_checkpoints(row.path, entry.checkpoint_dir if entry else None)
     shown = list(reversed(found))[:MOST]
     now = site.clock()
-    best = row.data.get("best_loss_step")
-    after = [one.step for one in shown if best is not None and one.step >= best]
-    best_step = min(after, default=None)
+    best_step = _holding([one.step for one in shown], row.data.get("best_loss_step"))
     return Checkpoints(
         run=row.name,
         count=len(found),
         checkpoints=[_checkpoint(store, row, one, best=one.step == best_step, now=now) for one in shown],
     )
+
+
+def _holding(steps: Sequence[int], best: int | None) -> int | None:
+    """Return the step of the checkpoint that was saved for the best one: the next after it, or None if that is gone.
+
+    One that lies further off than checkpoints lie apart is another one's: rotation has taken the best.
+    """
+    after = min((step for step in steps if best is not None and step >= best), default=None)
+    apart = min((newer - older for older, newer in pairwise(sorted(steps))), default=1)
+    return after if after is not None and best is not None and after - best < max(apart, 1) else None
 
 
 def _checkpoint(store: Store, row: RunRow, one: Checkpoint, *, best: bool, now: float) -> CheckpointOne:

@@ -44,7 +44,7 @@ function strokeOf(one: Drawn, several: boolean): uPlot.Series {
   const dots = one.line.sparse || one.points <= DOTS_UP_TO;
   return {
     scale,
-    stroke: pale ? washed(token, 0.38 * fade) : fade === 1 ? colour(token) : washed(token, fade),
+    stroke: pale ? washed(token, 0.5 * fade) : fade === 1 ? colour(token) : washed(token, fade),
     width: pale ? 1 : one.line.sparse || one.role === "smooth" || one.line.column === "mean" ? 1.9 : 1.4,
     dash: one.line.dash,
     points: dots && one.points <= 400 ? { show: true, size: 5, fill: colour(token), stroke: colour(token) } : { show: false },
@@ -144,7 +144,7 @@ function hooks(hands: PlotHands): uPlot.Hooks.Arrays {
 export function makePlot(host: HTMLElement, table: Table, options: PlotOptions, hands: PlotHands): uPlot {
   const { def, axis, log } = options;
   const right = table.drawn.some((one) => one.line.right);
-  const smoothed = new Set(table.drawn.filter((one) => one.role === "smooth" || one.line.column === "mean").map((one) => one.line.metric));
+  const smoothed = new Set(table.drawn.filter((one) => one.role === "smooth").map((one) => one.line.metric));
   const format = def.format ?? ((number: Maybe) => value(number, 3));
   const axes = [xAxis(axis), yAxis("y", format, 3)];
   if (right) axes.push(yAxis("right", def.formatRight ?? format, 1));

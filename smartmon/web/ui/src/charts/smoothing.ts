@@ -6,7 +6,7 @@ import { remembered } from "../settings";
 
 export type Smoothing = "off" | "ema" | "mean";
 
-export const kind = remembered("smoothing", "ema");
+export const kind = remembered("smoothing", "off");
 /** Where the slider stands, 0 to 100. */
 export const slider = remembered("smoothness", 40);
 

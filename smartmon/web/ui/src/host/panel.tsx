@@ -14,6 +14,8 @@ import "./host.css";
 
 const DISK_SOON = 86_400;
 const HOT_SHARE = 0.95;
+/** More GPUs than these are a line each, until somebody opens one. */
+const GPUS_WHOLE = 2;
 /** Seconds of looks from which the disk's trend can be told. */
 const TREND = 180;
 
@@ -37,7 +39,7 @@ function Machine({ run }: { run: string }): JSX.Element {
   return (
     <div class="host">
       {answer.gpus.map((gpu) => (
-        <GpuCard key={gpu.index} gpu={gpu} past={past} />
+        <GpuCard key={gpu.index} gpu={gpu} past={past} brief={answer.gpus.length > GPUS_WHOLE} />
       ))}
       {answer.gpu_note && (
         <p class="muted">
@@ -60,7 +62,56 @@ function Machine({ run }: { run: string }): JSX.Element {
   );
 }
 
-function GpuCard({ gpu, past }: { gpu: GpuOne; past: Tell }): JSX.Element {
+const isFull = ({ memory_used: used, memory_total: total }: GpuOne) => used !== null && !!total && used / total > 0.98;
+const isHot = ({ temperature, temperature_limit: limit }: GpuOne) =>
+  temperature !== null && limit !== null && temperature >= HOT_SHARE * limit;
+const alarming = (gpu: GpuOne) => isFull(gpu) || isHot(gpu);
+
+interface GpuProps {
+  gpu: GpuOne;
+  past: Tell;
+  brief: boolean;
+}
+
+function GpuCard({ gpu, past, brief }: GpuProps): JSX.Element {
+  const title = (
+    <>
+      <Icon name="chip" /> GPU {gpu.index} <Shown text={gpu.name} limit={60} />
+    </>
+  );
+  const slowed = gpu.throttled && (
+    <p class="orange">
+      <Icon name="warning" /> slowed down: <Shown text={gpu.throttled} limit={120} />
+    </p>
+  );
+  if (!brief) {
+    return (
+      <section class="gpu">
+        <h3>{title}</h3>
+        {slowed}
+        <GpuMeters gpu={gpu} past={past} />
+      </section>
+    );
+  }
+  const told = [
+    gpu.utilization === null ? "" : percent(gpu.utilization / 100, 0),
+    gpu.memory_used === null ? "" : bytes(gpu.memory_used),
+    gpu.temperature === null ? "" : `${value(gpu.temperature, 3)} °C`,
+  ];
+  return (
+    <details class="gpu">
+      <summary>
+        {alarming(gpu) && <Icon name="warning" class="orange" label="alarming" />} GPU {gpu.index}{" "}
+        <span class="muted">{told.filter(Boolean).join(" \u00b7 ")}</span>
+        {slowed}
+      </summary>
+      <h3>{title}</h3>
+      <GpuMeters gpu={gpu} past={past} />
+    </details>
+  );
+}
+
+function GpuMeters({ gpu, past }: { gpu: GpuOne; past: Tell }): JSX.Element {
   const {
     memory_used: used,
     memory_total: total,
@@ -72,21 +123,13 @@ function GpuCard({ gpu, past }: { gpu: GpuOne; past: Tell }): JSX.Element {
   const before = (what: string, whole: number | null, tell: (value: number) => string) =>
     past(`gpu${gpu.index}/${what}`, whole, tell);
   return (
-    <section class="gpu">
-      <h3>
-        <Icon name="chip" /> GPU {gpu.index} <Shown text={gpu.name} limit={60} />
-      </h3>
-      {gpu.throttled && (
-        <p class="orange">
-          <Icon name="warning" /> slowed down: <Shown text={gpu.throttled} limit={120} />
-        </p>
-      )}
+    <>
       {used !== null && total !== null && (
         <Meter
           name="Memory"
           share={used / total}
           told={`${bytes(used)} of ${bytes(total)}`}
-          alarm={used / total > 0.98}
+          alarm={isFull(gpu)}
           past={before("memory_used", total, bytes)}
         />
       )}
@@ -103,7 +146,7 @@ function GpuCard({ gpu, past }: { gpu: GpuOne; past: Tell }): JSX.Element {
           name="Temperature"
           share={temperature / (limit ?? 100)}
           told={`${value(temperature, 3)} °C${limit === null ? "" : ` of ${value(limit, 3)} °C`}`}
-          alarm={limit !== null && temperature >= HOT_SHARE * limit}
+          alarm={isHot(gpu)}
           past={before("temperature", limit, (degrees) => `${value(degrees, 3)} °C`)}
         />
       )}
@@ -115,7 +158,7 @@ function GpuCard({ gpu, past }: { gpu: GpuOne; past: Tell }): JSX.Element {
           past={before("power", cap, (watts) => `${Math.round(watts)} W`)}
         />
       )}
-    </section>
+    </>
   );
 }
 
