@@ -151,7 +151,7 @@ def questions(points: int) -> dict[str, Callable[[int], str]]:
         "  a tenth by time": lambda n: f"/api/series?x=time&from={1.7e9 + middle + n}&to={1.7e9 + middle * 1.2}",
         "  as the page asks, with both means": lambda n: f"/api/series?run=run-{n % RUNS}{means}",
         "  a tenth, as the page asks": part(10, means),
-        "  a thirtieth, as the page asks": part(30, means),
+        "  the largest part that is read row by row": part(53, means),
         "  of three runs, compared": lambda _n: f"/api/series?{three}&max_points=1000",
         "/api/stats (bar: p95 under 10)": lambda n: f"/api/stats?run=run-{n % RUNS}",
         "/api/runs": lambda _n: "/api/runs",

@@ -153,7 +153,7 @@ def decode(body: bytes) -> Points:
     if version != _VERSION:
         raise ValueError(f"chunk of version {version}")
     raw = zlib.decompress(body[_HEADER.size :])
-    steps = _sums(_ints_of(raw[: 8 * count]))
+    steps = _even(raw, count) or _sums(_ints_of(raw[: 8 * count]))
     ats = _floats(map(truediv, _sums(_ints_of(raw[8 * count : 16 * count])), repeat(1000)))
     return Points(steps, ats, _unpack_values(code, decimals, raw[16 * count :]))
 
@@ -207,6 +207,17 @@ def _sums(differences: array[int]) -> array[int]:
         return _ints(accumulate(differences))
     except OverflowError:
         return _ints(map(_wrapped, accumulate(differences)))
+
+
+def _even(planes: bytes, count: int) -> array[int]:
+    """Unpack whole numbers of which each is as far from the one before, as steps mostly are; empty for others."""
+    rest = [planes[plane * count + 1 : (plane + 1) * count] for plane in range(8)]
+    if count < 2 or any(each.count(each[0]) < len(each) for each in rest):
+        return _ints()
+    first = int.from_bytes(planes[: 8 * count : count], "little", signed=True)
+    each = int.from_bytes(bytes(one[0] for one in rest), "little", signed=True)
+    last = first + each * (count - 1)
+    return _ints(range(first, last + each, each)) if each > 0 and last < 2**62 else _ints()
 
 
 def _wrapped(number: int) -> int:

@@ -21,8 +21,8 @@ _LEAD = 8192
 """Values before a range that its smoothed values begin from: a zoom shows the same as the whole."""
 SCREEN = 4000
 """Buckets that a screen has room for; who asks for more wants the numbers themselves."""
-_ENOUGH = 750
-"""Blocks that draw a curve well: rather these, which are at hand, than to read fifty thousand observations."""
+_ENOUGH = 300
+"""Blocks that draw a curve well: rather these, which are at hand, than to read twenty thousand observations."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain, islice, repeat
 from operator import add, mul, truediv
 
 Smoother = Callable[[Sequence[float], int], "array[float]"]
@@ -37,8 +37,9 @@ def _ema_of_all(values: Sequence[float], weight: float) -> Iterator[float]:
     # Once the start has faded below what a float can tell from 1, there is nothing to be freed of.
     pulled = math.ceil(math.log(1e-17) / math.log(weight)) if weight else 1
     fading = accumulate(repeat(weight, pulled), mul)
-    yield from (level / (1 - faded) for faded, level in zip(fading, levels))
-    yield from levels
+    return chain(
+        [level / (1 - faded) for faded, level in zip(fading, islice(levels, min(pulled, len(values))))], levels
+    )
 
 
 def _ema(values: Sequence[float], weight: float) -> Iterator[float]:

@@ -8,8 +8,8 @@ from pydantic_core import PydanticSerializationError, to_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from smartmon.web.masks import masked
-from smartmon.web.models import Answer, legible
+from smartmon.web.masks import legible, masked
+from smartmon.web.models import Answer
 
 JSON = "application/json"
 

@@ -26,7 +26,7 @@ from smartmon.web.draw import DrawError
 from smartmon.web.feed import Feed, FullError
 from smartmon.web.gate import Gate
 from smartmon.web.hosts import Hosts
-from smartmon.web.models import legible
+from smartmon.web.masks import legible
 from smartmon.web.page import Page
 from smartmon.web.readers import NoStoreError
 from smartmon.web.site import AbsentError, Site

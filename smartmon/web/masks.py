@@ -7,9 +7,12 @@ known to be secret is left out by its name besides.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from smartmon.notify.redact import MASK
 
+_PLAIN = frozenset({float, int, bool, type(None)})
 _SHAPES = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[oprsu]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"
     r"|xox[abeprs]-[\w-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{35}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
@@ -43,3 +46,27 @@ def is_secret(name: str) -> bool:
     """Whether a setting of this name is a secret."""
     found = {word.lower() for word in _SECRET.findall(name)}
     return bool(found - {"token"}) or (bool(found) and not _TOKENS.search(name))
+
+
+def legible(value: Any) -> Any:
+    """Return a value with the lone surrogates in its texts spelled out (`\\ud800`)."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {legible(key): legible(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [legible(item) for item in value]
+    return value
+
+
+def told(value: Any) -> Any:
+    """Return a value legible, and without what has the shape of a secret in its texts."""
+    kind = type(value)
+    # Most of what is told are numbers.
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, str):
+        return masked(legible(value))
+    if kind is dict:
+        return {legible(key): told(item) for key, item in value.items()}
+    return [item if type(item) in _PLAIN else told(item) for item in value] if kind in (list, tuple) else value

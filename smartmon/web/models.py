@@ -7,12 +7,11 @@ hold anything, and is never HTML.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from smartmon.web.masks import masked
+from smartmon.web.masks import legible, told
 
 Color = Literal["green", "blue", "yellow", "red", "grey", "orange"]
 Axis = Literal["step", "time", "elapsed", "position"]
@@ -28,9 +27,6 @@ _NAMES = frozenset({"run", "name", "path", "base_dir", "metric", "metrics", "sou
 """Fields by which things are asked for again: a mask would break them."""
 
 
-_PLAIN = frozenset({float, int, bool, type(None)})
-
-
 class Answer(BaseModel):
     """Base of all answers."""
 
@@ -42,31 +38,7 @@ class Answer(BaseModel):
         # File names and the trainers' own texts may hold what is no text; JSON in UTF-8 cannot.
         if not isinstance(given, dict):
             return given
-        return {key: legible(value) if key in _NAMES else _told(value) for key, value in given.items()}
-
-
-def legible(value: Any) -> Any:
-    """Return a value with the lone surrogates in its texts spelled out (`\\ud800`)."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, Mapping):
-        return {legible(key): legible(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [legible(item) for item in value]
-    return value
-
-
-def _told(value: Any) -> Any:
-    """Return a value legible, and without what has the shape of a secret in its texts."""
-    kind = type(value)
-    # Most of what is told are numbers.
-    if kind in _PLAIN:
-        return value
-    if isinstance(value, str):
-        return masked(legible(value))
-    if kind is dict:
-        return {legible(key): _told(item) for key, item in value.items()}
-    return [item if type(item) in _PLAIN else _told(item) for item in value] if kind in (list, tuple) else value
+        return {key: legible(value) if key in _NAMES else told(value) for key, value in given.items()}
 
 
 class Problem(Answer):

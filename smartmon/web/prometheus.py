@@ -9,7 +9,7 @@ import smartmon
 from smartmon import queries
 from smartmon.records import RunState
 from smartmon.store import Store
-from smartmon.web.models import legible
+from smartmon.web.masks import legible
 from smartmon.web.site import Site
 from smartmon.web.views.cards import glance, moved_at
 from smartmon.web.views.stats import EXPERTS

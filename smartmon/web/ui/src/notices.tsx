@@ -92,7 +92,7 @@ export function Notices(): JSX.Element {
     <>
       {/* Read aloud once: the boxes below count seconds, which nobody wants to hear. */}
       <p class="visually-hidden" role="status">
-        {spoken}
+        {spoken.value || null}
       </p>
       {shown.value.map(({ colour, icon, title, text }) => (
         <div key={title} class={`notice ${colour}`}>
