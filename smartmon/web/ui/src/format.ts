@@ -8,12 +8,12 @@ export type Maybe = number | null | undefined;
 
 export const known = (value: Maybe): value is number => typeof value === "number" && Number.isFinite(value);
 
-/** A measured value: four significant digits, no needless zeros lost, small and large ones as powers. */
+/** A measured value: four significant digits, small and large ones as powers. */
 export function value(number: Maybe, digits = 4): string {
   if (!known(number)) return typeof number === "number" ? notFinite(number) : UNKNOWN;
   if (number === 0) return "0";
   const size = Math.abs(number);
-  if (size < 1e-3 || size >= 1e7) return number.toExponential(Math.max(0, digits - 2)).replace("e+", "e");
+  if (size < 1e-3 || size >= 1e7) return number.toExponential(Math.max(0, digits - 1)).replace("e+", "e");
   const decimals = Math.min(20, Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
   if (size < 10_000) return number.toFixed(decimals);
   return number.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
