@@ -30,7 +30,9 @@ pytest.importorskip("playwright", reason="pip install 'smartmon[dev]'")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 WAIT = 15_000
 LOSS = '[data-panel="chart.loss"]'
-REFUSED = re.compile("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET")
+REFUSED = re.compile(
+    "ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|ERR_SOCKET_NOT"
+)
 
 Open = Callable[..., "Page"]
 
@@ -119,7 +121,7 @@ def test_the_top_answers_the_four_questions(visit: Open, dashboard: Served) -> N
     until(page, "document.querySelector('.verdict')?.innerText.includes('400')")
     text = page.inner_text(".verdict")
     assert "Needs a look" in text
-    assert "loss 50 at step 500" in text
+    assert "Loss 50 at step 500" in text
     assert re.search(r"step 400, for the loss spike", text, re.IGNORECASE)
     assert re.search("1,000 of 2,000", text)
 
