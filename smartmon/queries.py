@@ -201,7 +201,9 @@ def run_info(store: Store, row: RunRow, *, now: float, samples: Sequence[Sample]
     data = row.data
     latest = {key: value for key, value in (data.get("latest") or {}).items() if isinstance(value, (int, float))}
     samples = pace_samples(store, row) if samples is None else samples
-    last_step_at = samples[-1].at if samples else data.get("last_step_at")
+    # The newest row may be an evaluation's, which the pace is not told by.
+    moments = [at for at in (samples[-1].at if samples else None, data.get("last_step_at")) if at is not None]
+    last_step_at = max(moments, default=None)
     pace = _pace(samples) or latest.get("steps_per_sec") or data.get("steps_per_sec")
     waiting = store.keeps(states=("pending", "waiting", "copying"), run_id=row.id)
     gone = not row.path.is_dir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,11 +113,10 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     assert loaded - ({"pydantic"} if command else set()) == set()
 
 
-def test_the_list_of_commands_is_there_in_the_blink_of_an_eye() -> None:
-    def seconds() -> float:
-        begun = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "smartmon", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - begun
-
-    # The best of three: the machine may be busy with something else.
-    assert min(seconds() for _ in range(3)) < 0.3
+def test_the_list_of_commands_loads_little() -> None:
+    """Each module costs about a millisecond (`benchmarks/daemon.py` takes the time); a command's own help has 400."""
+    code = (
+        "import sys\nfrom smartmon.cli import main\ntry:\n    main(['--help'])\nfinally:\n    print(len(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert int(done.stdout.splitlines()[-1]) < 230

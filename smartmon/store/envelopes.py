@@ -17,6 +17,8 @@ from smartmon.store.values import INT_MAX
 
 NONFINITE_LISTED = 1000
 _AT_ONCE = 500
+_LEAD = 8192
+"""Values before a range that its smoothed values begin from: a zoom shows the same as the whole."""
 SCREEN = 4000
 """Buckets that a screen has room for; who asks for more wants the numbers themselves."""
 _ENOUGH = 300
@@ -60,12 +62,15 @@ class EnvelopeTables(ObservationTables):
         max_points = max(1, max_points)
         with self.transaction() if self.readonly else self._lock:
             whole = (-INT_MAX if start is None else start, INT_MAX if end is None else end)
-            found = [
-                (number, self._pieces(series_id, *(windows or {}).get(number, whole)))
-                for number, series_id in self._series(run_id, metric, attempt)
-            ]
+            ids = dict(self._series(run_id, metric, attempt))
+            ranges = {number: (windows or {}).get(number, whole) for number in ids}
+            found = [(number, self._pieces(ids[number], *ranges[number])) for number in ids]
             found = [(number, pieces) for number, pieces in found if pieces][-max_points:]
-            size, buckets = self._buckets(found, max_points, smoothers)
+            before = {
+                number: self._pieces(ids[number], -INT_MAX, ranges[number][0] - 1)
+                for number, _ in (found if smoothers else ())
+            }
+            size, buckets = self._buckets(found, max_points, smoothers, before)
             bad = [Nonfinite(number, *where) for number, pieces in found for where in self._nonfinite(pieces)]
         pieces = [piece for _, many in found for piece in many]
         return Series(
@@ -106,7 +111,11 @@ class EnvelopeTables(ObservationTables):
         return read_summary(row[0])
 
     def _buckets(
-        self, found: list[tuple[int, list[_Piece]]], max_points: int, smoothers: Sequence[Smoother]
+        self,
+        found: list[tuple[int, list[_Piece]]],
+        max_points: int,
+        smoothers: Sequence[Smoother],
+        before: Mapping[int, list[_Piece]],
     ) -> tuple[int, list[tuple[int, Cells, list[array[float]]]]]:
         """How many observations a bucket is of at most, and the buckets of each attempt with their smoothed values."""
         counts = [sum(piece.count for piece in pieces) for _, pieces in found]
@@ -116,13 +125,26 @@ class EnvelopeTables(ObservationTables):
             size, each = _bucket_size(blocks, max_points), BLOCK
         buckets = []
         for number, pieces in found:
-            cells = cells_of(self._all_points(pieces)) if each == 1 else self._all_blocks(pieces)
+            cells = self._cells(pieces, each)
             ends = [*range(size - 1, len(cells), size)]
             ends += [len(cells) - 1] if len(cells) % size else []
-            columns = [smooth(cells.lasts, each) for smooth in smoothers]
-            picked = [array("d", (column[place] for place in ends)) for column in columns]
+            lead = self._lead(before.get(number, []), each)
+            columns = [smooth(lead + cells.lasts if lead else cells.lasts, each) for smooth in smoothers]
+            picked = [array("d", (column[len(lead) + place] for place in ends)) for column in columns]
             buckets.append((number, cells.grouped(size), picked))
         return size * each, buckets
+
+    def _cells(self, pieces: list[_Piece], each: int) -> Cells:
+        return cells_of(self._all_points(pieces)) if each == 1 else self._all_blocks(pieces)
+
+    def _lead(self, pieces: list[_Piece], each: int) -> array[float]:
+        """The last values of what lies before a range."""
+        near: list[_Piece] = []
+        missing = _LEAD
+        while pieces and missing > 0:
+            near.insert(0, pieces.pop())
+            missing -= near[0].count if each == 1 else near[0].blocks
+        return self._cells(near, each).lasts[-_LEAD:]
 
     def _pieces(self, series_id: int, first: int, last: int) -> list[_Piece]:
         """What a range of steps consists of, in order. Only chunks that the range cuts or late rows touch are read."""

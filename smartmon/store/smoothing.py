@@ -51,11 +51,16 @@ def _ema(values: Sequence[float], weight: float) -> Iterator[float]:
         yield level / (1 - faded) if faded < 1 else math.nan
 
 
+def reach(window: int, each: int) -> int:
+    """How many observations such a mean is over where a value stands for so many."""
+    return window if each == 1 else each * max(_FEWEST, round(window / each))
+
+
 def mean(window: int) -> Smoother:
     """Mean of the last `window` observations, or of as many as there are."""
 
     def smooth(values: Sequence[float], each: int) -> array[float]:
-        cells = window if each == 1 else max(_FEWEST, round(window / each))
+        cells = reach(window, each) // each
         if _all_finite(values):
             return array("d", map(truediv, _sums(values, cells), chain(range(1, cells), repeat(cells))))
         known = [value == value for value in values]  # noqa: PLR0124 - as above

@@ -145,7 +145,8 @@ class GradNorm(Answer):
     """The gradient's norm."""
 
     now: Number = Field(description="The newest value.")
-    mean100: Number = Field(description="The mean of the last 100 finite values.")
+    mean100: Number = Field(description="The mean of the finite values of the last 100 steps, or of the last 10.")
+    mean_steps: int = Field(description="How many steps that mean is over: 100, or what 10 values take.")
 
 
 class Stats(Answer):
@@ -225,6 +226,10 @@ class SeriesOne(Answer):
     nonfinite: list[float] = Field(description="x of what was NaN or infinite, the first 1,000.")
     nonfinite_count: int = Field(description="How many there are in all.")
     attempts: list[Stretch] = Field(description="Which points are of which attempt, in order.")
+    mean_over: int | None = Field(
+        description="How many observations the column `mean` reaches over; where a point stands for 64 or more, it "
+        "takes one of each 64 (as `ema` does), and reaches further than was asked for."
+    )
     columns: list[str] = Field(description="What a point holds: `x, value, min, max`, then `ema, mean` as asked for.")
     points: list[list[Number]] = Field(
         description="One row for each bucket: x of its last observation, its last finite value, its extremes (null: "

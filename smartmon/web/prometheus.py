@@ -64,7 +64,8 @@ def _runs(runs: list[queries.RunInfo], store: Store) -> Iterator[str]:
     yield _family(
         "run_last_step_timestamp_seconds", "When the newest row was written.", each(lambda info: info.last_step_at)
     )
-    yield _family("run_best", "The lowest loss so far.", each(lambda info: info.best_loss))
+    best: list[Line] = [({"run": info.row.name, "metric": info.best_metric or "loss"}, info.best_loss) for info in runs]
+    yield _family("run_best", "The lowest value so far of the metric that a run is judged by.", best)
     values: list[Line] = [
         ({"run": info.row.name, "metric": name}, value)
         for info in runs

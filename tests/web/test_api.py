@@ -372,3 +372,32 @@ def test_reading_writes_nothing(api: httpx.Client, base: Path, dashboard: Served
     for name in ("runs", "stats", "series", "events", "incidents", "snapshots", "experts", "compare", "checkpoints"):
         told(api, f"/api/{name}")
     assert path.read_bytes() == before
+
+
+def test_what_the_cards_tell_is_of_the_steps_that_they_name(tmp_path: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    with Store.open(tmp_path / ".smartmon" / "smartmon.db") as store, store.transaction():
+        run = store.ensure_run("slow", tmp_path / "slow", tmp_path, NOW)
+        for step in range(2, 402, 2):
+            store.append(run.id, 1, step, NOW + step, {"loss": 1.0, "learning_rate": step * 1e-6, "grad_norm": step})
+        store.append(run.id, 1, 405, NOW + 405, {"perplexity": 30.0})
+        data = {"latest": {"learning_rate": 4e-4}, "last_step_at": NOW + 405, "best_loss": 30.0}
+        store.update_run(run.id, state="running", step=405, data={**data, "best_metric": "perplexity"})
+    with served(tmp_path) as where, httpx.Client(base_url=where.url, trust_env=False) as client:
+        answer = told(client, "/api/stats")
+        prometheus = client.get("/metrics").text
+    # The rate still rises, though the newest row does not tell it.
+    assert answer["warmup"] == {"state": "warming_up", "steps": None, "max_lr": 400 * 1e-6}
+    assert answer["grad_norm"]["mean100"] == sum(range(302, 402, 2)) / 50
+    assert answer["updated_at"] == NOW + 405
+    assert answer["steps_per_sec"]["average"] == 1.0
+    assert answer["perplexity"]["best"] == 30.0
+    assert 'smartmon_run_best{run="slow",metric="perplexity"} 30.0' in prometheus
+
+
+def test_a_zoom_is_smoothed_as_the_whole_is(api: httpx.Client) -> None:
+    asked = {"attempt": 1, "smooth": 0.9, "mean": 50}
+    (whole,) = told(api, "/api/series", **asked)["series"]
+    (part,) = told(api, "/api/series", **asked, **{"from": 300, "to": 400})["series"]
+    assert part["mean_over"] == whole["mean_over"] == 50
+    assert part["points"] == [pytest.approx(row) for row in whole["points"][299:400]]

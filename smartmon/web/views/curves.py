@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from smartmon.store import Nonfinite, Point, RunRow, Series, Store
-from smartmon.store.smoothing import ema, mean
+from smartmon.store.chunks import BLOCK
+from smartmon.store.smoothing import ema, mean, reach
 from smartmon.web.models import Attempt, Axis, SeriesAnswer, SeriesOne, Stretch
 from smartmon.web.site import Site
 
@@ -119,6 +120,7 @@ def _one(store: Store, row: RunRow, metric: str, ask: Ask, lying: Sequence[Attem
         nonfinite=[at(bad) for bad in found.nonfinite],
         nonfinite_count=found.nonfinite_count,
         attempts=_stretches(found.points),
+        mean_over=reach(ask.mean, BLOCK if found.bucket >= BLOCK else 1) if ask.mean else None,
         columns=columns,
         points=_rows(found, at),
     )

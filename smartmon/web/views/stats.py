@@ -14,8 +14,11 @@ from smartmon.web.views.estimate import estimated_total, share
 
 EXPERTS = "expert_usage/"
 _CARDS = ("loss", "aux_loss", "eval_loss", "accuracy", "eval_accuracy", "learning_rate")
+_PERPLEXITIES = ("perplexity", "eval_perplexity")
 _ROWS = 1000
 """Rows that the average of a speed is over."""
+_REACH, _FEWEST = 100, 10
+"""Steps that the mean of the gradient's norm is over, and values at least: of a log with a row each 50 steps, say."""
 _COARSE = 64
 """Points of the learning rate that its maximum is first looked for in."""
 
@@ -102,7 +105,8 @@ def _peak(site: Site, store: Store, row: RunRow) -> tuple[int | None, Number]:
         start, end = points[max(0, first - 1)].step if first else None, points[first].step
         inside = store.series(row.id, "learning_rate", attempt=points[first].attempt, start=start, end=end).points
         step = next((point.step for point in inside if point.max == most), end)
-        return (None if first == len(points) - 1 and step == row.step else step), most
+        # The run itself may be further: its newest row need not tell the rate.
+        return (None if first == len(points) - 1 and step == points[-1].step else step), most
 
     # Once it falls, no later value moves the peak; while it rises, each does.
     known = site.memory.get(("peak", *identity(row)), row.attempt, find)
@@ -145,14 +149,22 @@ def _best(site: Site, store: Store, row: RunRow) -> Best:
 
 def _perplexity(row: RunRow, latest: Mapping[str, float]) -> Perplexity:
     told = finite(latest.get("eval_perplexity"))
+    best, metric = finite(row.data.get("best_loss")), str(row.data.get("best_metric") or "loss")
     return Perplexity(
         train=exp(finite(latest.get("loss"))),
         eval=told if told is not None else exp(finite(latest.get("eval_loss"))),
-        best=exp(finite(row.data.get("best_loss"))),
+        # What else a run may be judged by says nothing of its perplexity.
+        best=exp(best) if metric in ("loss", "eval_loss") else best if metric in _PERPLEXITIES else None,
     )
 
 
 def _grad_norm(store: Store, row: RunRow, latest: Mapping[str, float], metrics: list[str]) -> GradNorm:
-    values = store.last_values(row.id, "grad_norm", 100) if "grad_norm" in metrics else []
-    known = [value for value in values if math.isfinite(value)]
-    return GradNorm(now=finite(latest.get("grad_norm")), mean100=sum(known) / len(known) if known else None)
+    recent = store.recent(row.id, "grad_norm", _REACH) if "grad_norm" in metrics else []
+    known = [one for one in recent if math.isfinite(one.value) and one.attempt == recent[-1].attempt]
+    near = [one for one in known if one.step > known[-1].step - _REACH]
+    near = near if len(near) >= _FEWEST else known[-_FEWEST:]
+    return GradNorm(
+        now=finite(latest.get("grad_norm")),
+        mean100=sum(one.value for one in near) / len(near) if near else None,
+        mean_steps=max(_REACH, near[-1].step - near[0].step) if near else _REACH,
+    )

@@ -49,7 +49,7 @@ function stats(run: Fake): Stats {
     warmup: { state: "done", steps: 600, max_lr: 2e-4 }, steps_per_sec: { now: value("steps_per_sec"), average: 2.09 },
     samples_per_sec: { now: value("samples_per_sec"), average: 16.7 }, tokens_per_sec: { now: value("tokens_per_sec"), average: 8590 },
     elapsed_seconds: NOW - one.started_at!, data_age_seconds: one.age_seconds, best: { metric: "eval_loss", value: 0.6321, step: 17_000, epoch: 1.7 },
-    perplexity: { train: Math.exp(loss), eval: 1.89, best: 1.88 }, grad_norm: { now: value("grad_norm"), mean100: 1.05 },
+    perplexity: { train: Math.exp(loss), eval: 1.89, best: 1.88 }, grad_norm: { now: value("grad_norm"), mean100: 1.05, mean_steps: 100 },
     latest: { ...run.rows.at(-1)!.values, eval_loss: value("eval_loss") }, metrics: [...Object.keys(run.rows[1]!.values), "eval_loss"].sort(),
     has_experts: false, snapshots_pending: 0, daemon, last_event_id: 40,
   };
@@ -78,7 +78,7 @@ function series(list: readonly Row[], run: string, metric: string, query: URLSea
   const size = Math.max(1, Math.ceil(rowsIn.length / most));
   const smooth = query.get("smooth");
   const mean = query.get("mean");
-  const one: SeriesOne = { run, metric, count: rowsIn.length, bucket: size, nonfinite: [], nonfinite_count: 0, attempts: [], columns: ["x", "value", "min", "max"], points: [] };
+  const one: SeriesOne = { run, metric, count: rowsIn.length, bucket: size, nonfinite: [], nonfinite_count: 0, attempts: [], mean_over: null, columns: ["x", "value", "min", "max"], points: [] };
   if (smooth) one.columns.push("ema");
   if (mean) one.columns.push("mean");
   let ema: number | null = null;

@@ -8,15 +8,15 @@ export type Maybe = number | null | undefined;
 
 export const known = (value: Maybe): value is number => typeof value === "number" && Number.isFinite(value);
 
-/** A measured value: four significant digits, no needless zeros lost, small and large ones as powers. */
+/** A measured value: four significant digits, small and large ones as powers. */
 export function value(number: Maybe, digits = 4): string {
   if (!known(number)) return typeof number === "number" ? notFinite(number) : UNKNOWN;
   if (number === 0) return "0";
   const size = Math.abs(number);
-  if (size < 1e-3 || size >= 1e7) return number.toExponential(Math.max(0, digits - 2)).replace("e+", "e");
-  if (size >= 10_000) return grouped(Math.round(number));
-  const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-  return number.toFixed(Math.min(decimals, 6));
+  if (size < 1e-3 || size >= 1e7) return number.toExponential(Math.max(0, digits - 1)).replace("e+", "e");
+  const decimals = Math.min(20, Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
+  if (size < 10_000) return number.toFixed(decimals);
+  return number.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
 function notFinite(number: number): string {
@@ -59,6 +59,29 @@ export function duration(seconds: Maybe): string {
   return hours % 24 ? `${Math.floor(hours / 24)}${NBSP}d ${hours % 24}${NBSP}h` : `${hours / 24}${NBSP}d`;
 }
 
+const two = (number: number): string => String(number).padStart(2, "0");
+
+/** A duration beside others: `more` is how much finer than `duration` it is told, by the minute or by the second. */
+export function stopwatch(seconds: Maybe, more = 0): string {
+  if (!more || !known(seconds)) return duration(seconds);
+  const total = Math.max(0, Math.round(more > 1 ? seconds : seconds / 60) * (more > 1 ? 1 : 60));
+  const days = Math.floor(total / 86_400);
+  const clock = `${Math.floor(total / 3600) % 24}:${two(Math.floor(total / 60) % 60)}${more > 1 ? `:${two(total % 60)}` : ""}`;
+  return days ? `${days}${NBSP}d ${clock}` : clock;
+}
+
+/** Says a value to as many digits more than usual. */
+export type Format = (value: Maybe, more?: number) => string;
+
+/** Labels of ticks, with as many digits as it takes that no two are the same. */
+export function ticks(splits: readonly (number | null)[], format: Format): string[] {
+  for (let more = 0; ; more += 1) {
+    const labels = splits.map((split) => (split === null ? "" : format(split, more)));
+    const said = labels.filter(Boolean);
+    if (new Set(said).size === said.length || more === 12) return labels;
+  }
+}
+
 const trim = (text: string): string => text.replace(/\.0$/, "");
 
 /** How long ago: one unit is enough. */
@@ -90,7 +113,10 @@ export function moment(at: string | number | null | undefined, now = Date.now())
   const date = new Date(when * 1000);
   const clock = date.toLocaleTimeString("en-GB", CLOCK);
   if (sameDay(date, new Date(now))) return clock;
-  if (sameDay(date, new Date(now + 86_400_000))) return `${clock} tomorrow`;
+  const tomorrow = new Date(now);
+  // By the calendar: where clocks change, a day has 23 or 25 hours.
+  tomorrow.setDate(tomorrow.getDate() + 1);
+  if (sameDay(date, tomorrow)) return `${clock} tomorrow`;
   const near = Math.abs(now - date.getTime()) < 6 * 86_400_000;
   const day = date.toLocaleDateString("en-GB", near ? { weekday: "short" } : { day: "numeric", month: "short", year: "numeric" });
   return `${day} ${clock}`;
@@ -142,9 +168,12 @@ const METRICS: Record<string, string> = {
   gpu_memory_mb: "GPU memory",
 };
 
-export const metricName = (metric: string): string => METRICS[metric] ?? visible(metric);
+/** What a table says of a name that may be anything, `constructor` too. */
+export const entry = <T>(table: Record<string, T>, name: string): T | undefined => (Object.hasOwn(table, name) ? table[name] : undefined);
+
+export const metricName = (metric: string): string => entry(METRICS, metric) ?? visible(metric);
 
 const KINDS: Record<string, string> = { nonfinite: "NaN or infinity", gpu_hot: "hot GPU", memory_low: "little memory left" };
 
 /** A kind or state as words: `loss_spike` -> `loss spike`. */
-export const words = (kind: string): string => KINDS[kind] ?? visible(kind).replaceAll("_", " ");
+export const words = (kind: string): string => entry(KINDS, kind) ?? visible(kind).replaceAll("_", " ");

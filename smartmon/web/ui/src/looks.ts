@@ -1,4 +1,5 @@
 /** The one table of what a state, a severity and a kind look like. Colour never stands alone: each has an icon. */
+import { entry } from "./format";
 import type { IconName } from "./icons";
 
 export type Colour = "green" | "blue" | "yellow" | "red" | "grey" | "orange" | "purple" | "teal";
@@ -68,9 +69,9 @@ const KINDS: Record<string, Look> = {
   source_truncated: { colour: "grey", icon: "resume" },
 };
 
-export const stateLook = (state: string): Look => STATES[state] ?? { colour: "grey", icon: "ring" };
+export const stateLook = (state: string): Look => entry(STATES, state) ?? { colour: "grey", icon: "ring" };
 
-export const severityLook = (severity: string): Look => SEVERITIES[severity] ?? SEVERITIES.info!;
+export const severityLook = (severity: string): Look => entry(SEVERITIES, severity) ?? SEVERITIES.info!;
 
 /** A kind nobody knows here (a detector's from another package) looks like its severity. */
-export const kindLook = (kind: string, severity = "info"): Look => KINDS[kind] ?? severityLook(severity);
+export const kindLook = (kind: string, severity = "info"): Look => entry(KINDS, kind) ?? severityLook(severity);

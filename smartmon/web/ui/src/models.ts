@@ -99,6 +99,7 @@ export interface Perplexity {
 export interface GradNorm {
   now: number | null;
   mean100: number | null;
+  mean_steps: number;
 }
 
 /** The top cards of a run. */
@@ -174,6 +175,7 @@ export interface SeriesOne {
   nonfinite: number[];
   nonfinite_count: number;
   attempts: Stretch[];
+  mean_over: number | null;
   columns: string[];
   points: ((number | null)[])[];
 }

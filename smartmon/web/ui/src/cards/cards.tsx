@@ -122,9 +122,9 @@ export function Cards(): JSX.Element {
       </Tile>
       <Tile
         label="Gradient norm"
-        sub={`mean of 100: ${value(grad.mean100, 3)}`}
+        sub={`mean of ${step(grad.mean_steps)} steps: ${value(grad.mean100, 3)}`}
         tone={ratio !== null && ratio > 5 ? "orange" : undefined}
-        title={ratio === null ? undefined : `${value(ratio, 2)} times its mean over 100 steps`}
+        title={ratio === null ? undefined : `${value(ratio, 2)} times its mean over ${step(grad.mean_steps)} steps`}
       >
         <Metric one={one} metric="grad_norm" shown={value(grad.now, 3)} />
       </Tile>

@@ -42,7 +42,8 @@ export function judge(one: Stats, watched: boolean, stale: boolean, lost = false
   if (worst && worst.kind !== one.state) {
     const look = severityLook(worst.severity);
     const more = open.length > 1 ? ` and ${plural(open.length - 1, "other incident")}` : "";
-    const still = one.state === "running" ? `; training goes on, ${where}` : `; ${words(one.state)} at ${where}`;
+    const running = lost || !watched ? "last seen at" : stale ? "nothing new since" : "training goes on,";
+    const still = `; ${one.state === "running" ? running : `${words(one.state)} at`} ${where}`;
     return { ...look, word: critical ? "In trouble" : "Needs a look", rest: `${words(worst.kind)}${more}${where && still}` };
   }
   if (one.state === "stalled") return { ...state, word: "Stalled", rest: `no new step since ${where}` };

@@ -87,13 +87,13 @@ export function ChartCard(props: CardProps): JSX.Element {
   const dots: ScatterHandle = useRef<ScatterHandle["current"]>(null);
   const log = remembered(`log.${def.id}`, false);
   const plotted = def.special !== "scatter";
-  const legend = () =>
-    def.lines.map((line) => ({ label: line.label, colour: colour(line.colour) }));
+  const legend = (table: Table) =>
+    [...new Map(table.drawn.map(({ line }) => [line.label, { label: line.label, colour: colour(line.colour) }])).values()];
   const saveImage = () => {
     const name = fileName(run, def.id, "png");
     const title = `${def.title} \u00b7 ${run}`;
     const drawn = handle.current;
-    if (drawn) savePicture(drawn.plot.ctx.canvas, drawn.plot.width, title, legend(), name);
+    if (drawn) savePicture(drawn.plot.ctx.canvas, drawn.plot.width, title, legend(drawn.table), name);
     else if (dots.current) savePicture(dots.current.canvas, dots.current.canvas.clientWidth, title, [], name);
   };
   const saveNumbers = () => {

@@ -1,6 +1,6 @@
 /** The catalogue of charts: which there are for a run, what each draws, and two lines on how to read it. */
 import type { Stats } from "../api";
-import { duration, grouped, metricName, percentage, value, visible, type Maybe } from "../format";
+import { grouped, metricName, percentage, stopwatch, value, visible, type Format, type Maybe } from "../format";
 
 export interface LineDef {
   metric: string;
@@ -9,7 +9,7 @@ export interface LineDef {
   colour: string;
   /** Which column of the answer; `value` is drawn with its envelope and its smoothed self. */
   column?: "value" | "mean";
-  map?: (value: number) => number;
+  map?: (value: number) => number | null;
   /** Few values far apart: each gets a dot. */
   sparse?: boolean;
   dash?: number[];
@@ -31,9 +31,9 @@ export interface ChartDef {
   help: readonly [string, string];
   lines: LineDef[];
   rules?: RuleDef[];
-  format?: (value: Maybe) => string;
+  format?: Format;
   /** Format of the right axis. */
-  formatRight?: (value: Maybe) => string;
+  formatRight?: Format;
   /** Whether the moving average over 50 steps is asked for whatever the smoothing. */
   mean50?: boolean;
   /** Drawn by another component than a plot over x. */
@@ -42,7 +42,8 @@ export interface ChartDef {
   open?: boolean;
 }
 
-const exp = (x: number): number => Math.exp(Math.min(x, 700));
+/** Beyond all numbers there is nothing to draw. */
+const exp = (x: number): number | null => (x < 700 ? Math.exp(x) : null);
 const line = (metric: string, colour: string, more: Partial<LineDef> = {}): LineDef => ({
   metric,
   label: metricName(metric),
@@ -54,12 +55,12 @@ const LOSS: ChartDef = {
   id: "loss",
   title: "Loss",
   help: [
-    "How wrong the model is on what it trains on. Want it to fall quickly, then slowly; the mean of 50 shows the trend.",
+    "How wrong the model is on what it trains on. Want it to fall quickly, then slowly; the mean shows the trend.",
     "Alarming: a jump that does not come back, a rise over many steps, NaN, or 0 within a few steps.",
   ],
   lines: [
     line("loss", "line-1"),
-    line("loss", "line-2", { label: "mean of 50", column: "mean" }),
+    line("loss", "line-2", { label: "mean", column: "mean" }),
     line("eval_loss", "line-3", { sparse: true }),
   ],
   mean50: true,
@@ -100,7 +101,7 @@ const ACCURACY: ChartDef = {
     "Alarming: a drop of ten points or more, or nothing but 0 or 100.",
   ],
   lines: [line("accuracy", "line-3", { label: "training" }), line("eval_accuracy", "line-4", { label: "evaluation", sparse: true })],
-  format: (number) => percentage(number, 1),
+  format: (number, more = 0) => percentage(number, 1 + more),
 };
 
 function learningRate(stats: Stats): ChartDef {
@@ -117,7 +118,7 @@ function learningRate(stats: Stats): ChartDef {
     ],
     lines: [line("learning_rate", "line-5")],
     rules,
-    format: (number) => value(number, 3),
+    format: (number, more = 0) => value(number, 3 + more),
   };
 }
 
@@ -147,7 +148,7 @@ function speed(metric: string, title: string, average: Maybe): ChartDef {
     ],
     lines: [line(metric, "line-6")],
     rules: typeof average === "number" ? [{ at: "y", value: average, label: "average" }] : [],
-    format: (number) => value(number, 3),
+    format: (number, more = 0) => value(number, 3 + more),
   };
 }
 
@@ -159,7 +160,7 @@ const ETA: ChartDef = {
     "Alarming: a line that stays level or rises: it gets slower as fast as it gets on.",
   ],
   lines: [line("eta_seconds", "line-8")],
-  format: duration,
+  format: stopwatch,
 };
 
 const SCATTER: ChartDef = {
@@ -181,7 +182,7 @@ const RECENT: ChartDef = {
     "Alarming: both turn at the same step. Look at what the timeline has there.",
   ],
   lines: [line("loss", "line-1"), line("accuracy", "line-3", { right: true })],
-  formatRight: (number) => percentage(number, 0),
+  formatRight: (number, more = 0) => percentage(number, more),
   special: "recent",
 };
 
@@ -205,7 +206,7 @@ function gpuCharts(metrics: readonly string[]): ChartDef[] {
     title: `GPU ${visible(what).replace(MEGABYTES, "").replaceAll("_", " ")}`,
     help: GPU_HELP,
     lines: members.slice(0, 8).map(({ metric, index }, place) => line(metric, `line-${(place % 8) + 1}`, { label: index ? `GPU ${index}` : metricName(metric) })),
-    format: MEGABYTES.test(what) ? (number: Maybe) => `${grouped(number)}\u00a0MB` : value,
+    format: MEGABYTES.test(what) ? (number: Maybe) => `${grouped(number)}\u00a0MB` : undefined,
   }));
 }
 

@@ -60,7 +60,10 @@ export function saveTable(table: Table, axis: string, name: string): void {
   );
   const rows = [head.map(cell).join(",")];
   const [xs, ...columns] = table.data;
+  const bad = new Set(table.nonfinite);
   for (let index = 0; index < xs.length; index += 1) {
+    // Between two attempts the table has a gap, which is no row of the run.
+    if (!bad.has(xs[index]!) && columns.every((column) => column[index] == null)) continue;
     rows.push([xs[index], ...columns.map((column) => column[index] ?? "")].join(","));
   }
   saveRows(rows, name);

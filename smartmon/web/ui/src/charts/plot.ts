@@ -2,7 +2,7 @@
 import uPlot from "uplot";
 
 import type { Axis } from "../api";
-import { duration, grouped, value, type Maybe } from "../format";
+import { grouped, stopwatch, ticks, value, type Format } from "../format";
 import { colour, washed } from "../theme";
 import type { ChartDef } from "./defs";
 import { drawOver, drawUnder, type Marks } from "./marks";
@@ -31,7 +31,11 @@ interface PlotOptions {
 /** A line of fewer points than this shows each of them. */
 export const DOTS_UP_TO = 60;
 
-const formatX: Record<Axis, (x: Maybe) => string> = { step: grouped, position: grouped, elapsed: duration, time: value };
+const formatX: Record<Axis, Format> = { step: grouped, position: grouped, elapsed: stopwatch, time: value };
+
+/** There is no half of a step. */
+const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((lead) => lead * 10 ** power)).flat();
+const SECONDS = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
 
 function strokeOf(one: Drawn, several: boolean): uPlot.Series {
   const token = one.line.colour;
@@ -62,7 +66,7 @@ function bands(drawn: readonly Drawn[]): uPlot.Band[] {
   return found;
 }
 
-function yAxis(scale: string, format: (value: Maybe) => string, side: 1 | 3): uPlot.Axis {
+function yAxis(scale: string, format: Format, side: 1 | 3): uPlot.Axis {
   return {
     scale,
     side,
@@ -73,7 +77,7 @@ function yAxis(scale: string, format: (value: Maybe) => string, side: 1 | 3): uP
     gap: 4,
     // As wide as the widest label, with room to breathe: labels are not cut, plots below each other line up mostly.
     size: (_plot, labels) => Math.max(46, ...(labels ?? []).map((label) => label.length * 6.6 + 12)),
-    values: (_plot, splits) => splits.map((split) => (split === null ? "" : format(split))),
+    values: (_plot, splits) => ticks(splits, format),
   };
 }
 
@@ -94,8 +98,8 @@ function xAxis(axis: Axis): uPlot.Axis {
     gap: 4,
     size: axis === "time" ? 38 : 24,
     space: 70,
-    values: axis === "time" ? CLOCK : (_plot: uPlot, splits: number[]) => splits.map((split) => formatX[axis](split)),
-    ...(axis === "elapsed" ? { incrs: [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800] } : {}),
+    values: axis === "time" ? CLOCK : (_plot: uPlot, splits: number[]) => ticks(splits, formatX[axis]),
+    ...(axis === "time" ? {} : { incrs: axis === "elapsed" ? SECONDS : WHOLE }),
   };
 }
 
@@ -145,7 +149,7 @@ export function makePlot(host: HTMLElement, table: Table, options: PlotOptions, 
   const { def, axis, log } = options;
   const right = table.drawn.some((one) => one.line.right);
   const smoothed = new Set(table.drawn.filter((one) => one.role === "smooth").map((one) => one.line.metric));
-  const format = def.format ?? ((number: Maybe) => value(number, 3));
+  const format: Format = def.format ?? ((number, more = 0) => value(number, 3 + more));
   const axes = [xAxis(axis), yAxis("y", format, 3)];
   if (right) axes.push(yAxis("right", def.formatRight ?? format, 1));
   const rangeX: uPlot.Range.Function = (_plot, low, high) => {

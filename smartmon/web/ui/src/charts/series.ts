@@ -2,6 +2,7 @@
 import uPlot from "uplot";
 
 import type { Attempt, SeriesAnswer, SeriesOne } from "../api";
+import { grouped } from "../format";
 import type { ChartDef, LineDef } from "./defs";
 
 export interface Drawn {
@@ -102,6 +103,8 @@ export function tabulate(answer: SeriesAnswer, def: ChartDef, options: Options):
   for (const line of def.lines) {
     for (const one of answer.series.filter(({ metric }) => metric === line.metric)) {
       const all = chains(one);
+      // What it is over depends on how many rows a point stands for.
+      const named = line.column === "mean" ? { ...line, label: `mean of ${grouped(one.mean_over)} rows` } : line;
       const kept = all.slice(-MOST_ATTEMPTS);
       hidden = Math.max(hidden, all.length - kept.length);
       kept.forEach((chain, place) => {
@@ -110,7 +113,7 @@ export function tabulate(answer: SeriesAnswer, def: ChartDef, options: Options):
           const column = chain.columns[one.columns.indexOf(name) - 1];
           if (!column) continue;
           columns.push(mapped(column, line, options.log));
-          drawn.push({ line, run: one.run, role, age: kept.length - 1 - place, attempts: chain.attempts, points: chain.xs.length });
+          drawn.push({ line: named, run: one.run, role, age: kept.length - 1 - place, attempts: chain.attempts, points: chain.xs.length });
         }
         if (columns.length) tables.push([chain.xs, ...columns] as uPlot.AlignedData);
       });
@@ -125,11 +128,11 @@ export function tabulate(answer: SeriesAnswer, def: ChartDef, options: Options):
   return { data, drawn, nonfinite: [...nonfinite].sort((a, b) => a - b), nonfiniteCount, count, attempts: answer.attempts, hidden };
 }
 
-/** The newest value at or before a place of the table; a line of few values is said by its last one. */
+/** The newest value at or before a place of the table; null where that was no number: older ones are not said for it. */
 export function valueAt(column: ArrayLike<number | null | undefined>, index: number, reach: number): number | null {
   for (let place = index; place >= 0 && index - place <= reach; place -= 1) {
     const found = column[place];
-    if (found !== null && found !== undefined) return found;
+    if (found !== undefined) return found;
   }
   return null;
 }

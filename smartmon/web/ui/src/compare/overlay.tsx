@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 
-import { duration, grouped, metricName, value } from "../format";
+import { duration, grouped, metricName, stopwatch, ticks, value } from "../format";
 import { colour, paint } from "../theme";
 import { inert } from "../text/inert";
 import { dashes, lineToken } from "./key";
@@ -77,8 +77,8 @@ function options(curves: readonly Curve[], axis: OverlayProps["axis"], width: nu
     legend: { markers: { width: 0, fill: (_, place) => (place > 0 ? colour(lineToken(place - 1)) : "transparent") } },
     cursor: { drag: { x: true, y: false }, points: { size: 6 } },
     axes: [
-      { ...lines, values: (_, splits) => splits.map((x) => shownX(x)), space: 80, size: 30 },
-      { ...lines, values: (_, splits) => splits.map((y) => value(y, 3)), size: 62 },
+      { ...lines, values: (_, splits) => ticks(splits, axis === "elapsed" ? stopwatch : grouped), space: 80, size: 30 },
+      { ...lines, values: (_, splits) => ticks(splits, (y, more = 0) => value(y, 3 + more)), size: 62 },
     ],
     series: [
       { label: axis === "elapsed" ? "time" : "step", value: (_, x) => (x === null ? "–" : shownX(x)) },
