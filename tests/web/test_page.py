@@ -13,7 +13,7 @@ import pytest
 
 from smartmon.store import Store
 from tests.web.test_build import needs_page
-from tests.web.world import EVIL, RUN, fill, served
+from tests.web.world import EVIL, RUN, beat, fill, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -250,6 +250,12 @@ def test_before_the_first_run_it_says_what_to_start(visit: Open, tmp_path: Path)
         page = visit(where)
         page.wait_for_selector(".nothing")
         assert f"smartmon run --base-dir {tmp_path}" in page.inner_text(".nothing")
+        assert "smartmon demo" in page.inner_text(".nothing")
+        beat(tmp_path)
+        page.reload()
+        until(page, "document.querySelector('.nothing')?.innerText.includes('found no training yet')")
+        # Who watches already, be it the demonstration, is not told to start one.
+        assert "smartmon demo" not in page.inner_text(".nothing")
 
 
 def test_it_says_when_nobody_watches(visit: Open, own: tuple[Path, Store]) -> None:

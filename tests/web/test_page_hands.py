@@ -106,7 +106,7 @@ def test_every_chart_keeps_within_a_phone(visit: Open, dashboard: Served) -> Non
 
 
 SMALL = """
-[...document.querySelectorAll('.button, .field, .fold, summary, button.more, .whole-log')]
+[...document.querySelectorAll('.button, .field, .fold, .tick, summary, button.more, .whole-log')]
     .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 44)
     .map((one) => one.outerHTML)
 """
@@ -119,6 +119,9 @@ def test_a_thumb_finds_whatever_is_pressed(visit: Open, dashboard: Served) -> No
     assert page.evaluate(SMALL) == []
     page.click('.event[data-kind="incident_opened"] a')
     page.wait_for_selector(".incident .command")
+    assert page.evaluate(SMALL) == []
+    page.goto(f"{dashboard.url}#/runs")
+    page.wait_for_selector(".runs-table .tick")
     assert page.evaluate(SMALL) == []
 
 
