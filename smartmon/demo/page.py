@@ -36,7 +36,7 @@ def tell(url: str, narrator: Narrator) -> None:
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             opener.open(url, timeout=5).close()
-            narrator.tell("demo", f"the page: {url} shows it live, as long as this lasts")
+            narrator.tell("demo", f"the page: {url} shows it live once the model is loaded, as long as this lasts")
             return
         time.sleep(_LOOK)
     narrator.tell("demo", f"the page does not answer at {url}; output.log says why")

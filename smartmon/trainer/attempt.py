@@ -126,7 +126,7 @@ class Attempt:
         at = self._guard.tripped or self._trainer.state.global_step
         what = "the weights are no longer numbers" if self._guard.tripped else "the loss is no longer a number"
         kept = [folder.name for folder in checkpoints.find(settings.output) if not checkpoints.problem(folder)]
-        good = f"kept: {', '.join(kept)}, all from before" if kept else "no checkpoint had been saved before"
+        good = f"saved before it: {', '.join(kept)}" if kept else "no checkpoint had been saved before"
         return (
             f"stopped at step {text.count(at)}: {what}; {good}; try a lower --learning-rate "
             f"(it was {settings.learning_rate:g}), or look at the rows; --on-nonfinite continue trains on regardless"

@@ -13,7 +13,7 @@ import pytest
 
 from smartmon.store import Store
 from tests.web.test_build import needs_page
-from tests.web.world import EVIL, RUN, fill, served
+from tests.web.world import EVIL, RUN, beat, fill, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -30,7 +30,9 @@ pytest.importorskip("playwright", reason="pip install 'smartmon[dev]'")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 WAIT = 15_000
 LOSS = '[data-panel="chart.loss"]'
-REFUSED = re.compile("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET")
+REFUSED = re.compile(
+    "ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|ERR_SOCKET_NOT"
+)
 
 Open = Callable[..., "Page"]
 
@@ -119,7 +121,7 @@ def test_the_top_answers_the_four_questions(visit: Open, dashboard: Served) -> N
     until(page, "document.querySelector('.verdict')?.innerText.includes('400')")
     text = page.inner_text(".verdict")
     assert "Needs a look" in text
-    assert "loss 50 at step 500" in text
+    assert "Loss 50 at step 500" in text
     assert re.search(r"step 400, for the loss spike", text, re.IGNORECASE)
     assert re.search("1,000 of 2,000", text)
 
@@ -248,6 +250,12 @@ def test_before_the_first_run_it_says_what_to_start(visit: Open, tmp_path: Path)
         page = visit(where)
         page.wait_for_selector(".nothing")
         assert f"smartmon run --base-dir {tmp_path}" in page.inner_text(".nothing")
+        assert "smartmon demo" in page.inner_text(".nothing")
+        beat(tmp_path)
+        page.reload()
+        until(page, "document.querySelector('.nothing')?.innerText.includes('found no training yet')")
+        # Who watches already, be it the demonstration, is not told to start one.
+        assert "smartmon demo" not in page.inner_text(".nothing")
 
 
 def test_it_says_when_nobody_watches(visit: Open, own: tuple[Path, Store]) -> None:

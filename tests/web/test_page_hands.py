@@ -105,6 +105,26 @@ def test_every_chart_keeps_within_a_phone(visit: Open, dashboard: Served) -> Non
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+SMALL = """
+[...document.querySelectorAll('.button, .field, .fold, .tick, summary, button.more, .whole-log')]
+    .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 44)
+    .map((one) => one.outerHTML)
+"""
+
+
+def test_a_thumb_finds_whatever_is_pressed(visit: Open, dashboard: Served) -> None:
+    page = visit(dashboard, f"run/{RUN}", **PHONE)
+    page.wait_for_selector(".timeline-filter .chip")
+    page.wait_for_selector(f"{LOSS} canvas", state="attached")
+    assert page.evaluate(SMALL) == []
+    page.click('.event[data-kind="incident_opened"] a')
+    page.wait_for_selector(".incident .command")
+    assert page.evaluate(SMALL) == []
+    page.goto(f"{dashboard.url}#/runs")
+    page.wait_for_selector(".runs-table .tick")
+    assert page.evaluate(SMALL) == []
+
+
 def test_the_marks_under_the_cursor_are_said_in_words(visit: Open, dashboard: Served) -> None:
     page = visit(dashboard, f"run/{RUN}")
     x, y = middle(page)

@@ -100,7 +100,7 @@ def test_an_incident_says_what_was_kept_and_what_to_run(visit: Open, dashboard: 
     page.click('.event[data-kind="incident_opened"] a')
     page.wait_for_selector(".incident h1")
     text = page.inner_text(".incident")
-    assert "loss 50 at step 500" in text
+    assert "Loss 50 at step 500" in text
     assert "smartmon snapshots restore anomaly_20251112_143022_loss_spike_2300.0pct DEST" in text
     assert f"smartmon why {RUN} --step 500" in text
     assert "phone" in text

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smartmon.records import Change
 from smartmon.store import Store
 from tests.web import test_page
 from tests.web.test_page import LOSS, Open, part, until, write
 from tests.web.test_page_hands import PHONE
-from tests.web.world import RUN, served
+from tests.web.world import RUN, served, spike
 
 if TYPE_CHECKING:
     from smartmon.web.serve import Served
@@ -120,3 +122,47 @@ def test_a_run_that_has_long_been_silent_is_not_listed_as_one_that_gets_on(
         assert [row.split()[0] for row in rows][:2] == [RUN, "hung"]
         assert "silent" in rows[1]
         assert "min" not in rows[1]
+
+
+def test_an_incident_that_only_the_end_of_its_run_ended_is_not_shown_as_well(
+    visit: Open, own: tuple[Path, Store]
+) -> None:
+    base, store = own
+    run = store.run(RUN)
+    assert run is not None
+    over = replace(spike(), change=Change.RESOLVED, at=time.time(), resolution="the run ended")
+    with store.transaction():
+        number = store.save_incident(run.id, over)
+        store.update_run(run.id, state="failed", finished_at=time.time(), data=run.data | {"error_message": "it fell"})
+    with served(base) as where:
+        page = visit(where, f"run/{RUN}/incident/{number}", **PHONE)
+        page.wait_for_selector(".incident-head.grey")
+        until(page, "document.querySelector('.run-now')?.innerText.includes('Failed at step 1,000 of 2,000')")
+        assert "ended with the run" in page.inner_text(".incident-head")
+        page.goto(f"{where.url}#/run/{RUN}")
+        until(page, f"{VERDICT}?.includes('It fell')")
+
+
+def test_what_comes_and_goes_in_the_verdict_moves_nothing_below_it(visit: Open, own: tuple[Path, Store]) -> None:
+    base, store = own
+    run = store.run(RUN)
+    assert run is not None
+    place = "document.querySelector('.tiles').getBoundingClientRect().top"
+
+    def tell(message: str) -> None:
+        with store.transaction():
+            store.save_incident(run.id, replace(spike(), message=message, at=time.time()))
+        write(store, 1001)
+
+    tell("loss")
+    with served(base) as where:
+        page = visit(where, f"run/{RUN}", **PHONE)
+        until(page, f"{VERDICT}?.includes('How to restore')")
+        before = page.evaluate(place)
+        tell("much " * 40)
+        until(page, f"{VERDICT}.includes('Much')")
+        longest = page.evaluate(place)
+        assert longest > before
+        tell("little")
+        until(page, f"{VERDICT}.includes('Little')")
+        assert page.evaluate(place) == longest

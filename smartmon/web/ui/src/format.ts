@@ -141,6 +141,9 @@ export function bytes(number: Maybe): string {
   return `${unit === 0 || size >= 99.95 ? Math.round(size) : size.toFixed(1)}${NBSP}${UNITS[unit]}`;
 }
 
+/** A sentence of others, begun with a capital: logs and detectors write theirs to stand behind a colon. */
+export const upper = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 export const plural = (count: number, one: string, many = `${one}s`): string =>
   `${grouped(count)}${NBSP}${count === 1 ? one : many}`;
 

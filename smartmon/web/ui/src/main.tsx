@@ -11,6 +11,9 @@ import { startRouter } from "./router";
 import { loadRuns, startStore } from "./store";
 import { startTheme } from "./theme";
 
+// After the sheets of all panels: what a thumb needs outranks their sizes.
+import "./styles/touch.css";
+
 startTheme();
 startRouter();
 startStore();

@@ -2,7 +2,7 @@
 import type { ComponentChildren, JSX } from "preact";
 
 import type { Incident, Stats } from "../api";
-import { age, duration, exact, moment, plural, step, visible, words } from "../format";
+import { age, duration, exact, moment, plural, step, upper, visible, words } from "../format";
 import { isStale } from "../notices";
 import { link } from "../router";
 import { answeredAt, dataAge, now } from "../store";
@@ -18,21 +18,21 @@ export function Happened({ one, incidents }: { one: Stats; incidents: readonly I
   if (one.error && one.state === "failed") {
     return worst ? (
       <IncidentLink one={one} id={worst.id}>
-        {visible(one.error)}
+        {upper(visible(one.error))}
       </IncidentLink>
     ) : (
-      <>{visible(one.error)}</>
+      <>{upper(visible(one.error))}</>
     );
   }
   if (worst) {
     return (
       <>
         <IncidentLink one={one} id={worst.id}>
-          {visible(worst.message)}
+          {upper(visible(worst.message))}
         </IncidentLink>
         <span class="muted">
-          {" "}
-          since {moment(worst.opened_at)} ({age(now.value - worst.opened_at)})
+          {/[.!?]$/.test(worst.message) ? " Since " : ", since "}
+          {moment(worst.opened_at)} ({age(now.value - worst.opened_at)})
         </span>
       </>
     );

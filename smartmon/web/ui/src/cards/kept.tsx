@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 
 import type { Incident, SnapshotOne, Snapshots, Stats } from "../api";
-import { bytes, plural, step, words } from "../format";
+import { bytes, plural, step, upper, words } from "../format";
 import { remembered } from "../settings";
 
 /** A snapshot that something can be restored from. */
@@ -43,8 +43,6 @@ function troubleWords(one: SnapshotOne): string {
   if (one.severity === "info") return `step ${step(one.checkpoint_step)}, for a ${what} within its noise`;
   return good === null ? `step ${step(one.checkpoint_step)}, for the ${what}` : `step ${step(good)}, from before the ${what}`;
 }
-
-const upper = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** Opens a snapshot's card, where the command is. */
 function toSnapshot(name: string): void {

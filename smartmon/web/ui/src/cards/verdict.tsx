@@ -9,6 +9,7 @@ import { severityLook, stateLook, type Colour } from "../looks";
 import { isLost, isStale } from "../notices";
 import { Progress } from "../runs/row";
 import { daemon, incidentNews, stats } from "../store";
+import { useCalm } from "./calm";
 import { Done, Fresh, Happened } from "./answers";
 import { Kept } from "./kept";
 import "./cards.css";
@@ -74,8 +75,9 @@ export function Verdict(): JSX.Element {
   void incidentNews.value;
   const incidents = useAsk<Incidents>(name === null ? null : "incidents", { run: name, limit: 200 }, { every: 5000 });
   const snapshots = useAsk<Snapshots>(name === null ? null : "snapshots", { run: name }, { every: 5000 });
-  if (!one) return <section class="verdict loading" aria-busy="true" />;
-  const told = judge(one, daemon.value?.running ?? true, isStale(), isLost());
+  const told = one && judge(one, daemon.value?.running ?? true, isStale(), isLost());
+  const answers = useCalm<HTMLDListElement>(told?.word ?? "");
+  if (!one || !told) return <section class="verdict loading" aria-busy="true" />;
   return (
     <section class={`verdict ${told.colour}`} aria-label="Verdict">
       <h1>
@@ -92,7 +94,7 @@ export function Verdict(): JSX.Element {
           {one.attempt > 1 && <span class="muted"> &middot; attempt {one.attempt}</span>}
         </span>
       </div>
-      <dl>
+      <dl ref={answers}>
         <Answer question="What happened" icon="flag">
           <Happened one={one} incidents={incidents.answer?.incidents ?? []} />
         </Answer>

@@ -3,13 +3,16 @@ import type { ComponentChildren, JSX } from "preact";
 
 import type { Incident, IncidentDetail } from "../api";
 import { useAsk } from "../ask";
+import { Done } from "../cards/answers";
+import { judge } from "../cards/verdict";
 import { lookAt } from "../charts/part";
 import { Empty, Nothing, Panel } from "../panel";
-import { age, duration, exact, metricName, moment, plural, step, value, words } from "../format";
+import { age, duration, exact, metricName, moment, plural, step, upper, value, words } from "../format";
 import { Icon } from "../icons";
-import { kindLook, severityLook } from "../looks";
+import { kindLook, severityLook, type Look } from "../looks";
+import { isLost, isStale } from "../notices";
 import { go, link, runLink } from "../router";
-import { now, type Place } from "../store";
+import { daemon, now, stats, type Place } from "../store";
 import { Command } from "../text/copy";
 import { Shown } from "../text/shown";
 import { EventRow } from "../timeline/row";
@@ -90,9 +93,10 @@ function Whole({ detail }: { detail: IncidentDetail }): JSX.Element {
 function Headline({ incident, onLook }: { incident: Incident; onLook: () => void }): JSX.Element {
   const look = kindLook(incident.kind, incident.severity);
   const grave = severityLook(incident.severity);
+  const end = endLook(incident);
   const open = incident.state === "open";
   return (
-    <header class={`incident-head ${open ? grave.colour : "green"}`}>
+    <header class={`incident-head ${open ? grave.colour : end.colour}`}>
       <nav aria-label="Way back">
         <a href={runLink(incident.run)}>
           <Shown text={incident.run} limit={80} />
@@ -103,14 +107,15 @@ function Headline({ incident, onLook }: { incident: Incident; onLook: () => void
         <Icon name={look.icon} class={look.colour} />
         <Shown text={plainTitle(incident)} limit={300} />
       </h1>
+      <RunNow run={incident.run} />
       <p class="row">
         <span class={`badge ${grave.colour}`}>
           <Icon name={grave.icon} />
           {words(incident.severity)}
         </span>
-        <span class={`badge ${open ? "red" : "green"}`}>
-          <Icon name={open ? "flag" : "check"} />
-          {open ? "open" : "resolved"}
+        <span class={`badge ${end.colour}`}>
+          <Icon name={end.icon} />
+          {end.word}
         </span>
         <span class="muted">
           {open
@@ -126,11 +131,36 @@ function Headline({ incident, onLook }: { incident: Incident; onLook: () => void
   );
 }
 
+/** How it ended. What only the end of its run ended did not recover, and is not shown as if it had. */
+function endLook({ state, resolution }: Incident): Look & { word: string } {
+  if (state === "open") return { colour: "red", icon: "flag", word: "open" };
+  if (resolution === "the run ended") return { colour: "grey", icon: "stop", word: "ended with the run" };
+  return { colour: "green", icon: "check", word: "resolved" };
+}
+
+/** How its run is by now, and when it will be done: whoever comes from an alert asks that first. */
+function RunNow({ run }: { run: string }): JSX.Element | null {
+  const one = stats.value;
+  if (one?.run !== run) return null;
+  const told = judge(one, daemon.value?.running ?? true, isStale(), isLost());
+  return (
+    <p class="run-now">
+      <span class="muted">The run now:</span>{" "}
+      <b class={told.colour}>
+        <Icon name={told.icon} /> {told.word}
+      </b>{" "}
+      {told.rest}
+      <span class="muted"> &middot; {one.live && "When it will be done: "}</span>
+      <Done one={one} />
+    </p>
+  );
+}
+
 /** The title of its alert, without what stands beside it here: the change and the run. */
 function plainTitle({ title, run }: Incident): string {
   const plain = title.replace(/^(resolved|now critical|still critical|in trouble already): /, "");
   const bare = plain.endsWith(` - ${run}`) ? plain.slice(0, -run.length - 3) : plain;
-  return bare.charAt(0).toUpperCase() + bare.slice(1);
+  return upper(bare);
 }
 
 function What({ detail }: { detail: IncidentDetail }): JSX.Element {
@@ -138,7 +168,7 @@ function What({ detail }: { detail: IncidentDetail }): JSX.Element {
   return (
     <>
       <p class="lead">
-        <Shown text={incident.message} />
+        <Shown text={upper(incident.message)} />
       </p>
       <dl class="facts">
         <Fact name="Since">

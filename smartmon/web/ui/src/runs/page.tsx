@@ -36,7 +36,9 @@ function Row({ card, ticked, onTick }: RowProps): JSX.Element {
   return (
     <tr>
       <td>
-        <input type="checkbox" aria-label={`Compare ${card.run}`} checked={ticked} onChange={(event) => onTick(event.currentTarget.checked)} />
+        <label class="tick">
+          <input type="checkbox" aria-label={`Compare ${card.run}`} checked={ticked} onChange={(event) => onTick(event.currentTarget.checked)} />
+        </label>
       </td>
       <td class="name">
         <a href={runLink(card.run)}>
