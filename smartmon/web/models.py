@@ -54,6 +54,7 @@ class Daemon(Answer):
     state: str = Field(description="`running`, `degraded`, `stopped`, `dead` (no beat any more) or `never`.")
     since: Number = Field(description="When it started.")
     beat_at: Number = Field(description="When it last said that it lives; it does every 10 s.")
+    at: float = Field(description="Now, by the clock of the server.")
     version: str = Field(description="Its version; empty where none has run.")
     workers: dict[str, bool] = Field(description="Worker -> whether it is getting on.")
     failed_deliveries: int = Field(description="Alerts that were given up.")

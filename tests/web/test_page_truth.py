@@ -15,6 +15,8 @@ pytestmark = test_page.pytestmark
 browser, visit = test_page.browser, test_page.visit
 
 LABELS = """() => {
+  const now = Date.now;
+  Date.now = () => now() + 86_400_000;
   const write = CanvasRenderingContext2D.prototype.fillText;
   window.written = new Set();
   CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
@@ -52,6 +54,8 @@ def test_a_run_at_its_limits_is_told_as_it_is(visit: Open, tmp_path: Path) -> No
         verdict = page.inner_text(".verdict")
         assert "nothing new since step 100 of 90" in verdict
         assert "it is past its 90 steps" in verdict
+        # A day ahead is the clock of this browser.
+        assert "2\u00a0h ago" in verdict
         # Ticks a ten-millionth apart are told apart.
         ticks = [text for text in page.evaluate("[...window.written]") if text.startswith("2.34")]
         assert len(ticks) >= 3

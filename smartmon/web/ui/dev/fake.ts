@@ -16,7 +16,7 @@ const RUNS = [
 type Fake = (typeof RUNS)[number];
 
 const daemon = {
-  running: true, state: "running", since: NOW - 90_000, beat_at: NOW, version: "0.1.0", workers: { reader: true },
+  running: true, state: "running", since: NOW - 90_000, beat_at: NOW, at: NOW, version: "0.1.0", workers: { reader: true },
   failed_deliveries: 0, pending_deliveries: 0, command: "smartmon run --base-dir /data/runs",
 };
 const incident = {

@@ -5,7 +5,7 @@
 import { batch, signal } from "@preact/signals";
 
 import { address, type Event, type Update } from "./api";
-import { currentRun, daemon, lastEventId, loadRuns, loadStats, news, newsOf, ordered, run, runCount, runs } from "./store";
+import { clock, currentRun, daemon, lastEventId, loadRuns, loadStats, news, newsOf, ordered, run, runCount, runs } from "./store";
 
 /** `connecting` at first, `connected`, `lost` once an open stream broke. */
 export const connection = signal<"connecting" | "connected" | "lost">("connecting");
@@ -36,7 +36,7 @@ function heard(): void {
 
 function broke(): void {
   batch(() => {
-    if (connection.peek() !== "lost") lostAt.value = Date.now() / 1000;
+    if (connection.peek() !== "lost") lostAt.value = clock();
     connection.value = "lost";
   });
 }

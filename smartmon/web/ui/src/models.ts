@@ -15,6 +15,7 @@ export interface Daemon {
   state: string;
   since: number | null;
   beat_at: number | null;
+  at: number;
   version: string;
   workers: Record<string, boolean>;
   failed_deliveries: number;

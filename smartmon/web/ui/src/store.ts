@@ -13,10 +13,24 @@ export const daemon = signal<Daemon | null>(null);
 export const stats = signal<Stats | null>(null);
 /** Why the last question had no answer; empty when it had one. */
 export const trouble = signal("");
-/** Seconds on this machine's clock when `stats` was answered: ages go on counting from there. */
+/** When `stats` was answered: ages go on counting from there. */
 export const answeredAt = signal(0);
-/** The clock of the page, once a second. */
+/** The clock of the server, once a second. */
 export const now = signal(Date.now() / 1000);
+
+/** From so many seconds on, two clocks are taken to differ; less may be the way of an answer. */
+const APART = 5;
+let ahead = 0;
+
+/** Seconds since 1970 by the server's clock: all moments that it tells are by it, and this machine's may be wrong. */
+export const clock = (): number => Date.now() / 1000 + ahead;
+
+function heed(told: Daemon): void {
+  const apart = told.at - Date.now() / 1000;
+  ahead = Math.abs(apart) > APART ? apart : 0;
+  daemon.value = told;
+}
+
 
 /** The run that is looked at: the address's, else the current one. */
 export const run = computed<string | null>(() => route.value.run ?? currentRun.value);
@@ -88,7 +102,7 @@ export async function loadRuns(): Promise<void> {
       runs.value = ordered(answer.runs);
       runCount.value = answer.count;
       currentRun.value = answer.current;
-      daemon.value = answer.daemon;
+      heed(answer.daemon);
       lastEventId.value = answer.last_event_id;
       trouble.value = "";
     });
@@ -108,8 +122,8 @@ export async function loadStats(): Promise<void> {
     if (mine !== asked || name !== run.peek()) return;
     batch(() => {
       stats.value = answer;
-      daemon.value = answer.daemon;
-      answeredAt.value = Date.now() / 1000;
+      heed(answer.daemon);
+      answeredAt.value = clock();
       now.value = answeredAt.peek();
       trouble.value = "";
     });
@@ -125,7 +139,7 @@ export const dataAge = computed(() => {
 });
 
 export function startStore(): void {
-  setInterval(() => (now.value = Date.now() / 1000), 1000);
+  setInterval(() => (now.value = clock()), 1000);
   let before: string | null = null;
   effect(() => {
     const name = run.value;

@@ -80,12 +80,14 @@ export function Done({ one }: { one: Stats }): JSX.Element {
   const written = one.total_steps !== null && one.step !== null && one.step >= one.total_steps;
   if (left < 1 && (written || !isStale())) return <>{isStale() ? "Overdue: its last step is written, its end is not" : "Any moment now"}</>;
   if (isStale()) return <>Not known while it is silent{lastSpeed(one)}</>;
+  // By the reader's own clock.
+  const done = Date.now() / 1000 + left;
   return (
     <>
       In {duration(left)}
-      <span class="muted" title={exact(now.value + left)}>
+      <span class="muted" title={exact(done)}>
         {" "}
-        (about {moment(now.value + left)})
+        (about {moment(done)})
       </span>
     </>
   );
