@@ -257,6 +257,12 @@ def test_a_picture_of_the_past_knows_nothing_later(store: Store) -> None:
     assert told.best_step == 50
 
 
+def test_a_masked_loss_of_zero_was_never_the_best(store: Store) -> None:
+    run = fill(store, {step: {"loss": 0.0 if step == 7 else 2.0 - step / 100} for step in range(1, 101)})
+    told = figures.portrait(store, run, upto=50)
+    assert (told.best, told.best_step) == (1.5, 50)
+
+
 def test_accuracy_is_paired_with_the_nearest_loss(store: Store) -> None:
     rows: dict[int, dict[str, float]] = {step: {"loss": float(step)} for step in range(0, 100, 10)}
     rows[34] = {"accuracy": 70.0}

@@ -256,8 +256,10 @@ def _best(run: RunRow, curves: Mapping[str, Curve], *, of_now: bool) -> tuple[fl
     if isinstance(best, (int, float)) and math.isfinite(best) and of_now:
         return float(best), step if isinstance(step, int) else None
     curve = curves["eval_loss"] if curves["eval_loss"].values else curves["loss"]
-    lowest = min((point for point in curve.points if not math.isnan(point.min)), key=lambda p: p.min, default=None)
-    return (None, None) if lowest is None else (lowest.min, lowest.step)
+    # A loss of exactly 0 among others is a masked batch, or hides a NaN: it was never the best while the run went on.
+    lows = [(point.min or point.last, point.step) for point in curve.points]
+    known = [low for low in lows if not math.isnan(low[0])]
+    return min([low for low in known if low[0]] or known, default=(None, None))
 
 
 def examples(told: Mapping[str, Json], upto: int | None = None) -> tuple[Example, ...]:

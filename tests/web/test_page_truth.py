@@ -41,7 +41,8 @@ def test_a_run_at_its_limits_is_told_as_it_is(visit: Open, tmp_path: Path) -> No
         run = store.ensure_run("odd", tmp_path / "odd", tmp_path, began)
         for step in range(1, 101):
             store.append(run.id, 1, step, began + step, {"loss": flat(step), **dict.fromkeys(NAMES, 1e30)})
-        store.update_run(run.id, state="running", step=100, total_steps=90, data={"latest": {"loss": math.nan}})
+        data = {"latest": {"loss": math.nan, "accuracy": 99.96}}
+        store.update_run(run.id, state="running", step=100, total_steps=90, data=data)
         store.save_incident(run.id, spike())
     with served(tmp_path) as where:
         page = visit(where)
@@ -56,6 +57,7 @@ def test_a_run_at_its_limits_is_told_as_it_is(visit: Open, tmp_path: Path) -> No
         assert "it is past its 90 steps" in verdict
         # A day ahead is the clock of this browser.
         assert "2\u00a0h ago" in verdict
+        assert "99.9\u00a0%" in page.inner_text(".tiles")
         # Ticks a ten-millionth apart are told apart.
         ticks = [text for text in page.evaluate("[...window.written]") if text.startswith("2.34")]
         assert len(ticks) >= 3

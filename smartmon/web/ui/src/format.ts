@@ -35,12 +35,18 @@ export function approximate(number: Maybe): string {
   return grouped(Math.round(number / unit) * unit);
 }
 
+/** What is short of 100 is not told as 100. */
+function hundredths(number: number, digits: number): string {
+  const text = number.toFixed(digits);
+  return number < 100 && Number(text) >= 100 ? (100 - 10 ** -digits).toFixed(digits) : text;
+}
+
 export const percent = (share: Maybe, digits = 1): string =>
-  known(share) ? `${(share * 100).toFixed(digits)}${NBSP}%` : UNKNOWN;
+  known(share) ? `${hundredths(share * 100, digits)}${NBSP}%` : UNKNOWN;
 
 /** A value that is in percent already. */
 export const percentage = (number: Maybe, digits = 1): string =>
-  known(number) ? `${number.toFixed(digits)}${NBSP}%` : UNKNOWN;
+  known(number) ? `${hundredths(number, digits)}${NBSP}%` : UNKNOWN;
 
 /** Seconds as the two units that matter: 4 h 12 min, 45 s, 2 d 3 h. */
 export function duration(seconds: Maybe): string {
