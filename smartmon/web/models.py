@@ -106,6 +106,7 @@ class Runs(Answer):
     daemon: Daemon = Field(description="Whether anybody watches.")
     current: str | None = Field(description="The run that is meant where none is named; null: no runs yet.")
     last_event_id: int = Field(description="For /api/stream: what happens after this event is not in this answer.")
+    count: int = Field(description="How many runs match; `runs` has as many of them as were asked for.")
     runs: list[RunCard] = Field(description="The run that moved last first.")
 
 

@@ -60,3 +60,19 @@ def test_a_run_at_its_limits_is_told_as_it_is(visit: Open, tmp_path: Path) -> No
         until(page, f"document.querySelectorAll('{OTHERS} .values').length === 2")
         assert sorted(page.locator(f"{OTHERS} .charts-grid h2").all_inner_texts()) == NAMES
         assert "1.000e30" in page.inner_text(f"{OTHERS} .values >> nth=0")
+
+
+def test_a_run_beyond_the_list_is_counted_and_found(visit: Open, tmp_path: Path) -> None:
+    beat(tmp_path)
+    with Store.open(tmp_path / ".smartmon" / "smartmon.db") as store, store.transaction():
+        for number in range(230):
+            run = store.ensure_run(f"exp-{number:03d}", tmp_path / f"{number}", tmp_path, time.time() + number)
+            store.update_run(run.id, state="completed", step=1)
+    with served(tmp_path) as where:
+        page = visit(where, "runs")
+        page.wait_for_selector("text=30\u00a0older runs not listed")
+        assert "230\u00a0runs" in page.inner_text("[data-panel], .panel >> nth=0")
+        page.fill("[aria-label='Search runs']", "exp-007")
+        page.wait_for_selector(".runs-table tbody >> text=exp-007")
+        page.fill("[aria-label='Search runs']", "nothing")
+        page.wait_for_selector("text=No run matches")

@@ -39,7 +39,7 @@ def failure(row: RunRow) -> str | None:
 
 def nothing_yet(site: Site) -> Runs:
     """Return the answer where no daemon has run."""
-    return Runs(daemon=no_daemon(site), current=None, last_event_id=0, runs=[])
+    return Runs(daemon=no_daemon(site), current=None, last_event_id=0, count=0, runs=[])
 
 
 def runs(
@@ -57,12 +57,13 @@ def runs(
         current = current_run(store)
         rows = [row for row in store.runs() if only in (None, row.name) and _matches(row, search.lower())]
         rows = [row for row in rows if not states or row.state in states]
-        rows = sorted(rows, key=lambda row: -moved_at(row))[:limit]
-        found = [card(site, store, row, now=now, current=current) for row in rows]
+        rows.sort(key=lambda row: -moved_at(row))
+        found = [card(site, store, row, now=now, current=current) for row in rows[:limit]]
         return Runs(
             daemon=daemon(site, store),
             current=current.name if current else None,
             last_event_id=store.last_event_id(),
+            count=len(rows),
             runs=found,
         )
 

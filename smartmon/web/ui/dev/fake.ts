@@ -109,7 +109,7 @@ function series(list: readonly Row[], run: string, metric: string, query: URLSea
 function answer(path: string, query: URLSearchParams): unknown {
   const chosen = query.getAll("run").map((name) => RUNS.find((one) => one.name === name)).filter((one) => one !== undefined);
   const run = chosen[0] ?? RUNS[0];
-  if (path === "runs") return { daemon, current: RUNS[0].name, last_event_id: 40, runs: RUNS.map(card) };
+  if (path === "runs") return { daemon, current: RUNS[0].name, last_event_id: 40, count: RUNS.length, runs: RUNS.map(card) };
   if (path === "stats") return stats(run);
   if (path === "events") return { run: run.name, last_event_id: 40, kinds: {}, events: events(run), more: false };
   if (path === "incidents") {

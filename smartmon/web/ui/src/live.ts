@@ -5,7 +5,7 @@
 import { batch, signal } from "@preact/signals";
 
 import { address, type Event, type Update } from "./api";
-import { currentRun, daemon, lastEventId, loadRuns, loadStats, news, newsOf, ordered, run, runs } from "./store";
+import { currentRun, daemon, lastEventId, loadRuns, loadStats, news, newsOf, ordered, run, runCount, runs } from "./store";
 
 /** `connecting` at first, `connected`, `lost` once an open stream broke. */
 export const connection = signal<"connecting" | "connected" | "lost">("connecting");
@@ -71,6 +71,7 @@ function take(update: Update): void {
     if (update.runs.length) {
       const moved = new Set(update.runs.map((card) => card.run));
       runs.value = ordered([...update.runs, ...(runs.peek() ?? []).filter((card) => !moved.has(card.run))]);
+      runCount.value = Math.max(runCount.peek(), runs.peek()?.length ?? 0);
     }
     if (update.events.length) latestEvents.value = update.events;
   });

@@ -64,6 +64,7 @@ export interface Runs {
   daemon: Daemon;
   current: string | null;
   last_event_id: number;
+  count: number;
   runs: RunCard[];
 }
 

@@ -6,6 +6,8 @@ import { route } from "./router";
 import { remembered } from "./settings";
 
 export const runs = signal<RunCard[] | null>(null);
+/** How many runs there are; the list holds those that moved last. */
+export const runCount = signal(0);
 export const currentRun = signal<string | null>(null);
 export const daemon = signal<Daemon | null>(null);
 export const stats = signal<Stats | null>(null);
@@ -84,6 +86,7 @@ export async function loadRuns(): Promise<void> {
     const answer: Runs = await get("runs");
     batch(() => {
       runs.value = ordered(answer.runs);
+      runCount.value = answer.count;
       currentRun.value = answer.current;
       daemon.value = answer.daemon;
       lastEventId.value = answer.last_event_id;

@@ -2,34 +2,23 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 
-import type { RunCard } from "../api";
-import { visible, words } from "../format";
-import { run, runs } from "../store";
+import { plural, visible } from "../format";
+import { run, runCount, runs } from "../store";
+import { useFound } from "./found";
 import { RunRow } from "./row";
 import "./runs.css";
-
-/** Whether every word that is looked for is in the run's name, state, model or trouble. */
-export function matches(card: RunCard, search: string): boolean {
-  const text = [card.run, card.state, card.model_name ?? "", ...card.open_incidents.map((one) => words(one.kind))]
-    .join(" ")
-    .toLowerCase();
-  return search
-    .toLowerCase()
-    .split(/\s+/)
-    .every((word) => text.includes(word));
-}
 
 export function RunList({ focused = false }: { focused?: boolean }): JSX.Element {
   const search = useSignal("");
   const all = runs.value ?? [];
-  const found = all.filter((card) => matches(card, search.value));
+  const found = useFound(search.value);
   return (
     <div class="run-list">
       {all.length > 3 && (
         <input
           class="field"
           type="search"
-          placeholder={`Search ${all.length} runs`}
+          placeholder={`Search ${runCount.value} runs`}
           aria-label="Search runs"
           value={search.value}
           ref={(input) => {
@@ -42,10 +31,11 @@ export function RunList({ focused = false }: { focused?: boolean }): JSX.Element
           onInput={(event) => (search.value = event.currentTarget.value)}
         />
       )}
-      {found.map((card) => (
+      {found.cards.map((card) => (
         <RunRow key={card.run} card={card} chosen={card.run === run.value} />
       ))}
-      {found.length === 0 && <p class="empty">No run matches &ldquo;{visible(search.value)}&rdquo;.</p>}
+      {found.cards.length === 0 && <p class="empty">{found.asking ? "Asking\u2026" : `No run matches \u201c${visible(search.value)}\u201d.`}</p>}
+      {found.older > 0 && <p class="muted">{plural(found.older, "older run")} not listed: the search finds them too.</p>}
     </div>
   );
 }

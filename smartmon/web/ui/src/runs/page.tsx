@@ -6,8 +6,8 @@ import type { RunCard } from "../api";
 import { age, duration, plural, step, value, visible } from "../format";
 import { Panel } from "../panel";
 import { compareLink, runLink } from "../router";
-import { runs } from "../store";
-import { matches } from "./list";
+import { runCount, runs } from "../store";
+import { useFound } from "./found";
 import { NoRuns } from "./none";
 import { agedNow, cardLook, counts, Progress, share, StateBadge, Trouble } from "./row";
 import { Sparkline } from "./sparkline";
@@ -78,9 +78,8 @@ function Row({ card, ticked, onTick }: RowProps): JSX.Element {
 export function RunsPage(): JSX.Element {
   const search = useSignal("");
   const chosen = useSignal<readonly string[]>([]);
-  const all = runs.value ?? [];
-  if (runs.value !== null && all.length === 0) return <NoRuns />;
-  const found = all.filter((card) => matches(card, search.value));
+  const found = useFound(search.value);
+  if (runs.value?.length === 0) return <NoRuns />;
   const tick = (name: string, on: boolean) =>
     (chosen.value = on ? [...chosen.value, name] : chosen.value.filter((one) => one !== name));
   const tools = (
@@ -103,7 +102,7 @@ export function RunsPage(): JSX.Element {
     </>
   );
   return (
-    <Panel title="Runs" aside={plural(all.length, "run")} tools={tools} flush>
+    <Panel title="Runs" aside={plural(runCount.value, "run")} tools={tools} flush>
       <h1 class="visually-hidden">All runs</h1>
       <table class="runs-table">
         <thead>
@@ -119,12 +118,13 @@ export function RunsPage(): JSX.Element {
           </tr>
         </thead>
         <tbody>
-          {found.map((card) => (
+          {found.cards.map((card) => (
             <Row key={card.run} card={card} ticked={chosen.value.includes(card.run)} onTick={(on) => tick(card.run, on)} />
           ))}
         </tbody>
       </table>
-      {found.length === 0 && <p class="empty">No run matches &ldquo;{visible(search.value)}&rdquo;.</p>}
+      {found.cards.length === 0 && <p class="empty">{found.asking ? "Asking\u2026" : `No run matches \u201c${visible(search.value)}\u201d.`}</p>}
+      {found.older > 0 && <p class="empty">{plural(found.older, "older run")} not listed: the search finds them too.</p>}
     </Panel>
   );
 }
