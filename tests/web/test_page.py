@@ -124,6 +124,7 @@ def test_the_top_answers_the_four_questions(visit: Open, dashboard: Served) -> N
     assert "Loss 50 at step 500" in text
     assert re.search(r"step 400, for the loss spike", text, re.IGNORECASE)
     assert re.search("1,000 of 2,000", text)
+    assert "Loading" not in page.inner_text("body")
 
 
 def test_a_step_that_is_written_appears_without_a_reload(visit: Open, own: tuple[Path, Store]) -> None:

@@ -18,4 +18,7 @@ startTheme();
 startRouter();
 startStore();
 void loadRuns().then(startLive);
-render(<App />, document.getElementById("app")!);
+const root = document.getElementById("app")!;
+// What stood there while this was loaded.
+root.replaceChildren();
+render(<App />, root);
