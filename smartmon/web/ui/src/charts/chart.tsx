@@ -7,7 +7,7 @@ import "uplot/dist/uPlot.min.css";
 
 import type { Axis, Event, Incident, SeriesAnswer } from "../api";
 import { useAsk } from "../ask";
-import { duration, exact, grouped, metricName, plural, value, visible, type Maybe } from "../format";
+import { exact, grouped, known, metricName, plural, stopwatch, value, visible, type Maybe } from "../format";
 import type { Place } from "../store";
 import { paint } from "../theme";
 import type { ChartDef } from "./defs";
@@ -56,7 +56,8 @@ const SHARE_AROUND = 0.05;
 const X_WORDS: Record<Axis, (x: Maybe) => string> = {
   step: (x) => `step ${grouped(x)}`,
   position: (x) => `position ${grouped(x)}`,
-  elapsed: (x) => `after ${duration(x)}`,
+  // To the second: charts are zoomed to seconds.
+  elapsed: (x) => `after ${stopwatch(x, known(x) && x >= 600 ? 2 : 0)}`,
   time: (x) => exact(x),
 };
 

@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 
 import type { Axis } from "../api";
-import { duration, grouped, moment } from "../format";
+import { grouped, moment, stopwatch, ticks } from "../format";
 import { Icon } from "../icons";
 import { remembered } from "../settings";
 import { AXES, axis, chooseAxis, zoom } from "../store";
@@ -23,7 +23,7 @@ function zoomWords(): string {
   const now = zoom.value;
   if (!now) return "all of it";
   if (axis.value === "time") return `${moment(now.from)} to ${moment(now.to)}`;
-  if (axis.value === "elapsed") return `${duration(now.from)} to ${duration(now.to)}`;
+  if (axis.value === "elapsed") return ticks([now.from, now.to], stopwatch).join(" to ");
   return `${grouped(now.from)} to ${grouped(now.to)}`;
 }
 

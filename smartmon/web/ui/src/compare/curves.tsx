@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 
 import type { SeriesAnswer } from "../api";
 import { useAsk } from "../ask";
-import { plural } from "../format";
+import { grouped, plural } from "../format";
 import { remembered } from "../settings";
 import { Overlay } from "./overlay";
 import { RunKey } from "./key";
@@ -32,6 +32,7 @@ export function Curves({ runs, metrics }: { runs: readonly string[]; metrics: re
   const shown = ordered.slice(0, all.value ? most : CHARTS_FIRST);
   const query = { run: runs, metric: shown, x: axis.value, max_points: POINTS, smooth: smooth.value ? SMOOTH : null };
   const { answer, trouble } = useAsk<SeriesAnswer>("series", query, { every: 3_000 });
+  const bucket = Math.max(1, ...(answer?.series ?? []).map((one) => one.bucket));
   if (metrics.length === 0) return <p class="muted">There is no metric that two of them have.</p>;
   return (
     <>
@@ -68,6 +69,7 @@ export function Curves({ runs, metrics }: { runs: readonly string[]; metrics: re
           ))}
         </div>
       )}
+      {bucket > 1 && <p class="muted">A point is the last of up to {grouped(bucket)} rows. Extremes between them are on each run's own page.</p>}
       {most > CHARTS_FIRST && !all.value && (
         <button type="button" class="more" onClick={() => (all.value = true)}>
           Show {plural(most - CHARTS_FIRST, "more metric")}
