@@ -378,7 +378,12 @@ def _eta(
         return None
     age = max(0.0, now - last_step_at) if last_step_at is not None else 0.0
     if row.total_steps and row.step is not None and pace and pace > 0 and math.isfinite(pace):
-        return max(0.0, (row.total_steps - row.step) / pace - age)
+        rest = row.total_steps - row.step
+        left = rest / pace - age
+        if rest == 0 or left > 0:
+            return max(0.0, left)
+        # Silent for longer than all the rest would take, or past its total: no time left is no news of its end.
+        return None
     said = latest.get("eta_seconds")
     return max(0.0, said - age) if said is not None and math.isfinite(said) else None
 

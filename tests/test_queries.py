@@ -105,6 +105,8 @@ def test_the_time_left_follows_the_pace_and_shrinks_while_nothing_comes(store: S
     assert info.steps_per_sec == 0.5
     assert info.eta_seconds == 200.0
     assert queries.run_info(store, run, now=9750.0).eta_seconds == 150.0
+    # Silent for longer than the rest would take: that is not "no time left".
+    assert queries.run_info(store, run, now=9950.0).eta_seconds is None
 
 
 def test_rows_that_came_all_at_once_tell_no_pace(store: Store):

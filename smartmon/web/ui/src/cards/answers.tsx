@@ -75,6 +75,7 @@ export function Done({ one }: { one: Stats }): JSX.Element {
   }
   if (one.state === "pending") return <>Not known before it begins</>;
   if (one.step !== null && one.total_steps && one.step > one.total_steps) return <>Not known: it is past its {step(one.total_steps)} steps</>;
+  if (one.eta_seconds === null && one.total_steps && isStale()) return <>Not known while it is silent{lastSpeed(one)}</>;
   if (one.eta_seconds === null) return <>{(one.total_steps ?? one.estimated_total) ? "Not known while it does not move" : "Not known: no total of steps is told"}</>;
   const left = Math.max(0, one.eta_seconds - Math.max(0, now.value - answeredAt.value));
   const written = one.total_steps !== null && one.step !== null && one.step >= one.total_steps;
