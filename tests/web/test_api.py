@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
 
+from smartmon.records import Severity
 from smartmon.store import Store
 from smartmon.web.serve import Served
 from smartmon.web.views.cards import current_run
-from tests.web.world import BACK, EVIL, LAST, NOW, RUN, at, fill, loss, served
+from tests.web.world import BACK, EVIL, LAST, NOW, RUN, at, fill, loss, served, spike
 
 
 def told(api: httpx.Client, path: str, **params: object) -> dict[str, object]:
@@ -175,6 +177,41 @@ def test_an_incident_tells_everything(api: httpx.Client) -> None:
     assert "smartmon why qlora-7b --step 500" in answer["commands"]
     assert answer["metrics"] == ["loss", "eval_loss", "grad_norm", "learning_rate", "tokens_per_sec"]
     assert answer["from_step"] < 500 < answer["to_step"]
+
+
+def test_a_jump_of_the_learning_rate_is_its_maximum_and_no_end_of_the_warm_up(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with Store.open(tmp_path / ".smartmon" / "smartmon.db") as store, served(tmp_path) as where:
+        run = store.ensure_run("jumps", tmp_path / "j", tmp_path, NOW)
+        assert run is not None
+
+        def step_to(first: int, last: int) -> dict[str, object]:
+            with store.transaction():
+                for step in range(first, last + 1):
+                    rate = min(step / 100, 1 - step / 1000) * (100 if 131 <= step <= 133 else 1)
+                    store.append(run.id, 1, step, NOW - 900 + step, {"loss": 1.0, "learning_rate": rate})
+                latest = {"latest": {"learning_rate": rate}}
+                store.update_run(run.id, state="running", step=last, data=latest)
+            with httpx.Client(base_url=where.url, trust_env=False) as client:
+                return told(client, "/api/stats", run="jumps")["warmup"]
+
+        assert step_to(1, 50) == {"state": "warming_up", "steps": None, "max_lr": 0.5}
+        assert step_to(51, 125)["steps"] == 91
+        assert step_to(126, 300) == {"state": "done", "steps": 91, "max_lr": pytest.approx(86.9)}
+
+
+def test_of_open_incidents_what_brings_others_with_it_comes_first(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with Store.open(tmp_path / ".smartmon" / "smartmon.db") as store, served(tmp_path) as where:
+        run = store.run(RUN)
+        assert run is not None
+        with store.transaction():
+            for number, kind in enumerate(("loss_spike", "divergence", "accuracy_drop")):
+                store.save_incident(run.id, replace(spike(), key=f"k{number}", kind=kind, severity=Severity.CRITICAL))
+        with httpx.Client(base_url=where.url, trust_env=False) as client:
+            found = told(client, "/api/stats")["open_incidents"]
+        assert [one["kind"] for one in found] == ["divergence", "loss_spike", "accuracy_drop", "loss_spike"]
+        assert [one["severity"] for one in found] == ["critical"] * 3 + ["warning"]
 
 
 def test_checkpoints_are_whole_or_not(api: httpx.Client) -> None:

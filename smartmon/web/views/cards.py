@@ -154,9 +154,17 @@ def sparkline(site: Site, store: Store, row: RunRow) -> list[Number]:
     return site.memory.get(("sparkline", *identity(row)), version, find)
 
 
+_GRAVEST = ("crashed", "nonfinite", "divergence", "loss_spike")
+"""What brings others with it: a loss that ran away takes the accuracy along."""
+
+
 def briefs(info: RunInfo) -> list[IncidentBrief]:
-    """Return a run's open incidents, the newest first."""
-    return [brief(row) for row in reversed(info.open_incidents)]
+    """Return a run's open incidents: by severity, of the same what brings others with it, then the newest first."""
+
+    def grave(row: IncidentRow) -> tuple[int, int, int]:
+        return -row.severity.rank, _GRAVEST.index(row.kind) if row.kind in _GRAVEST else len(_GRAVEST), -row.id
+
+    return [brief(row) for row in sorted(info.open_incidents, key=grave)]
 
 
 def brief(row: IncidentRow) -> IncidentBrief:

@@ -21,6 +21,8 @@ _REACH, _FEWEST = 100, 10
 """Steps that the mean of the gradient's norm is over, and values at least: of a log with a row each 50 steps, say."""
 _COARSE = 64
 """Points of the learning rate that its maximum is first looked for in."""
+_SELDOM = 50
+"""Steps between two looks for a later maximum."""
 
 
 def stats(site: Site, store: Store, row: RunRow) -> Stats:
@@ -90,7 +92,10 @@ def _warmup(site: Site, store: Store, row: RunRow, rate: Number, metrics: list[s
 
 
 def _peak(site: Site, store: Store, row: RunRow) -> tuple[int | None, Number]:
-    """Return where the first attempt's learning rate stopped rising (None: it still does), and its maximum so far."""
+    """Return where the learning rate first stopped rising (None: it still does), and its maximum so far.
+
+    A jump later on is a maximum, but no end of a warm-up.
+    """
 
     def find() -> tuple[int | None, Number]:
         points = [
@@ -100,17 +105,23 @@ def _peak(site: Site, store: Store, row: RunRow) -> tuple[int | None, Number]:
         ]
         if not points:
             return None, None
-        most = max(point.max for point in points)
-        first = next(index for index, point in enumerate(points) if point.max == most)
-        start, end = points[max(0, first - 1)].step if first else None, points[first].step
-        inside = store.series(row.id, "learning_rate", attempt=points[first].attempt, start=start, end=end).points
-        step = next((point.step for point in inside if point.max == most), end)
+        top = 0
+        for index, point in enumerate(points):
+            if point.max > points[top].max:
+                top = index
+            elif point.max < points[top].max:
+                break
+        start, end = points[max(0, top - 1)].step if top else None, points[top].step
+        inside = store.series(row.id, "learning_rate", attempt=points[top].attempt, start=start, end=end).points
+        step = next((point.step for point in inside if point.max == points[top].max), end)
         # The run itself may be further: its newest row need not tell the rate.
-        return (None if first == len(points) - 1 and step == points[-1].step else step), most
+        rising = top == len(points) - 1 and step == points[-1].step
+        return None if rising else step, max(point.max for point in points)
 
-    # Once it falls, no later value moves the peak; while it rises, each does.
-    known = site.memory.get(("peak", *identity(row)), row.attempt, find)
-    return known if known[0] is not None else site.memory.get(("peak", *identity(row)), (row.attempt, row.step), find)
+    # While it rises, each step moves the peak. After that a jump may, and is there to be seen soon enough.
+    name, seen = ("peak", *identity(row)), (row.attempt, (row.step or 0) // _SELDOM, row.state)
+    known = site.memory.get(name, seen, find)
+    return known if known[0] is not None else site.memory.get((*name, "rising"), (row.attempt, row.step), find)
 
 
 def _steps(site: Site, store: Store, row: RunRow, now: Number, updated: Number) -> Pace:
