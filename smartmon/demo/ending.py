@@ -34,7 +34,7 @@ def tell(stage: Stage, witness: Witness, narrator: Narrator) -> None:
     base, question = text.clean(stage.run), next(iter(QUESTIONS))
     _draw(stage, base, narrator)
     narrator.plain("", "LOOK FURTHER", "")
-    narrator.plain(f"  smartmon dashboard --base-dir {base}")
+    narrator.plain(f"  smartmon dashboard --base-dir {base}      # the page again")
     for words in ("status", "events list", f"why run --step {begun + 1}", "snapshots verify --full"):
         narrator.plain(f"  smartmon {words} --base-dir {base}")
     narrator.plain(f'  smartmon sample {text.clean(good)} -p "{question}"', f"  less {text.clean(stage.alerts)}")
