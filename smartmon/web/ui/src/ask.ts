@@ -17,13 +17,27 @@ interface Options {
   every?: number;
   /** Asks again after so many milliseconds while the page is shown: for what changes without any news. */
   poll?: number;
+  /** Lets the top of the page and the first chart go first, when the page opens. */
+  patient?: boolean;
 }
+
+/** Milliseconds that what is further down waits for the first chart, at most. */
+const PATIENCE = 700;
+
+let begin = () => {};
+/** A server answers one question after the other: asked all at once, they would keep the first chart waiting. */
+const begun = new Promise<void>((resolve) => {
+  begin = resolve;
+  setTimeout(resolve, PATIENCE);
+});
+/** The first chart is drawn: the rest may ask. */
+export const firstShown = (): void => begin();
 
 /** A question that takes long is asked the more seldom: a page keeps a server at most an eighth busy with it. */
 const SHARE = 8;
 
 /** The answer of an endpoint; null asks nothing. Another question forgets the answer to the one before. */
-export function useAsk<T>(endpoint: string | null, params: Query, { live = true, every = 1000, poll = 0 }: Options = {}): Asked<T> {
+export function useAsk<T>(endpoint: string | null, params: Query, { live = true, every = 1000, poll = 0, patient = false }: Options = {}): Asked<T> {
   const [state, setState] = useState<Asked<T> & { question: string }>({ answer: null, trouble: "", question: "" });
   const question = JSON.stringify([endpoint, params]);
   const again = useRef<() => void>(() => {});
@@ -60,7 +74,9 @@ export function useAsk<T>(endpoint: string | null, params: Query, { live = true,
       const pause = Math.max(every, took * SHARE);
       if (!busy && !timer) timer = window.setTimeout(() => void ask(), Math.max(0, askedAt + pause - Date.now()));
     };
-    void ask();
+    const first = () => (stop.signal.aborted ? undefined : ask());
+    if (patient) void begun.then(first);
+    else void first();
     return () => {
       clearTimeout(timer);
       stop.abort();

@@ -6,7 +6,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 
 import type { Axis, Event, Incident, SeriesAnswer } from "../api";
-import { useAsk } from "../ask";
+import { firstShown, useAsk } from "../ask";
 import { exact, grouped, known, metricName, plural, stopwatch, value, visible, type Maybe } from "../format";
 import type { Place } from "../store";
 import { paint } from "../theme";
@@ -240,6 +240,8 @@ function usePlot(props: ChartProps, table: Table | null, pointed: Signal<number 
     }
     plot.current = made;
     drawn.current = table;
+    // Once it is painted, not before.
+    requestAnimationFrame(() => setTimeout(firstShown));
     const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth || 300, height }));
     observer.observe(element);
     return () => {

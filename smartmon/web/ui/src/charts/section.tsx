@@ -20,7 +20,7 @@ const PLACES = ["checkpoint_saved", "snapshot_created"];
 /** What is marked: places of checkpoints and snapshots, and every anomaly, of whatever kind. */
 function useMarks(run: string): { events: Events["events"]; incidents: Incidents["incidents"] } {
   void incidentNews.value;
-  const slow = { every: 3000 };
+  const slow = { every: 3000, patient: true };
   const places = useAsk<Events>("events", { run, kind: PLACES, limit: MOST_MARKS }, slow);
   const kinds = useMemo(
     () => Object.entries(places.answer?.kinds ?? {}).flatMap(([kind, icon]) => (icon === "anomaly" || icon === "best" ? [kind] : [])),

@@ -55,7 +55,7 @@ export function Snapshots({ run }: { run: string }): JSX.Element {
 
 /** The trainer's last 20 checkpoints. */
 export function Checkpoints({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<CheckpointsAnswer>("checkpoints", { run }, { every: 10_000 });
+  const { answer, trouble } = useAsk<CheckpointsAnswer>("checkpoints", { run }, { every: 10_000, patient: true });
   return (
     <Panel
       title="Checkpoints"

@@ -31,7 +31,7 @@ export function Host({ run }: { run: string }): JSX.Element {
 }
 
 function Machine({ run }: { run: string }): JSX.Element {
-  const { answer, trouble } = useAsk<Gpu>("gpu", { run }, { every: 5_000, poll: live.value ? 10_000 : 0 });
+  const { answer, trouble } = useAsk<Gpu>("gpu", { run }, { every: 5_000, patient: true, poll: live.value ? 10_000 : 0 });
   if (answer === null) return <Empty>{trouble || "Asking…"}</Empty>;
   const past: Tell = (name, whole, tell) => {
     return { points: answer.past.find((one) => one.name === name)?.points ?? [], whole, tell };

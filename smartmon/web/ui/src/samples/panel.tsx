@@ -31,7 +31,7 @@ function Viewer({ run }: { run: string }): JSX.Element {
   const generating = useSignal(false);
   // A training stands still while it is asked: its answer grows without any other news.
   const poll = live.value ? (generating.value ? 500 : 2_000) : 0;
-  const newest = useAsk<SamplesAnswer>("samples", { run, limit: 1 }, { every: 500, poll });
+  const newest = useAsk<SamplesAnswer>("samples", { run, limit: 1 }, { every: 500, poll, patient: true });
   useEffect(() => {
     generating.value = newest.answer?.samples[0]?.generating ?? false;
   }, [newest.answer]);

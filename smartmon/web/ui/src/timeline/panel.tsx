@@ -30,7 +30,7 @@ export function Timeline({ run }: { run: string }): JSX.Element {
 }
 
 function TimelineList({ run, filter }: { run: string; filter: Signal<Filter> }): JSX.Element {
-  const known = useAsk<Events>("events", { run, limit: 1 }, { live: false });
+  const known = useAsk<Events>("events", { run, limit: 1 }, { live: false, patient: true });
   const incidents = useAsk<Incidents>("incidents", { run, limit: INCIDENTS }, { every: 3_000 }).answer?.incidents ?? [];
   // Detectors of other packages have kinds of their own: those are known once they were seen.
   const seen = useRef<Record<string, Group>>({});

@@ -23,7 +23,7 @@ export function usePast(run: string | null, filter: Filter, kinds: Record<string
   const chosen = Object.keys(kinds).filter((kind) => filter.groups.has(kinds[kind]!));
   const query = { run, kind: chosen, severity: filter.severity, limit: PAGE };
   const question = JSON.stringify(query);
-  const newest = useAsk<Events>("events", query, { every: 2_000 });
+  const newest = useAsk<Events>("events", query, { every: 2_000, patient: true });
   const state = useSignal<Known>(NOTHING);
 
   useEffect(() => {
