@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from tests.web import test_page
@@ -9,7 +10,7 @@ from tests.web.test_page import LOSS, Open, part, until
 from tests.web.world import RUN
 
 if TYPE_CHECKING:
-    from playwright.sync_api import CDPSession, Page
+    from playwright.sync_api import CDPSession, Page, Route
 
     from smartmon.web.serve import Served
 
@@ -152,3 +153,22 @@ def test_an_incident_leads_to_its_place_in_the_charts(visit: Open, dashboard: Se
     page.click("text=Show it in the charts")
     until(page, "document.querySelector('.toolbar .part')?.innerText === '450 to 550'")
     until(page, "Math.abs(document.querySelector('.toolbar').getBoundingClientRect().top - 64) < 20")
+
+
+def test_a_place_that_is_asked_for_before_the_numbers_have_come_is_shown(visit: Open, dashboard: Served) -> None:
+    page = visit(dashboard, "compare")
+    free, held = threading.Event(), []
+
+    def answer(route: Route) -> None:
+        if free.is_set():
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/api/stats*", answer)
+    page.goto(f"{dashboard.url}#/run/{RUN}/incident/1")
+    page.reload()
+    page.click("text=Show it in the charts")
+    free.set()
+    held[-1].continue_()
+    until(page, "document.querySelector('.toolbar .part')?.innerText === '450 to 550'")

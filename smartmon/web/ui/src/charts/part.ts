@@ -30,7 +30,12 @@ const LEAST = 2;
 export function show(part: Zoom): void {
   const all = whole(axis.peek());
   const width = Math.max(LEAST, part.to - part.from);
-  if (!all || Number.isNaN(width)) return;
+  if (Number.isNaN(width)) return;
+  if (!all) {
+    // Asked for before the run's numbers are there: where it ends is not known yet.
+    zoom.value = part;
+    return;
+  }
   if (width >= all.to - all.from) {
     zoom.value = null;
     return;
