@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 HERE = Path(__file__).parent
-COLOURS = 128
+COLOURS = 256
 """A screenshot of few colours is a third of the size, and nobody sees it."""
 PATIENCE = 180.0
 
@@ -36,7 +36,7 @@ def main() -> None:
                 browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
                 wide = browser.new_page(viewport={"width": 1280, "height": 960}, color_scheme="light")
                 wide.goto(f"{url}#/run/run")
-                _until(wide, lambda: 150 <= _step(wide) < 206)
+                _until(wide, lambda: _step(wide) > 140 and "from before" in wide.inner_text(".verdict"))
                 wide.screenshot(path=HERE / "page.png")
                 for line in demo.stdout:
                     if "LOOK FURTHER" in line:
