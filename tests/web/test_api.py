@@ -112,6 +112,7 @@ def test_a_series_holds_every_extreme_and_every_nan(api: httpx.Client) -> None:
         ("elapsed", 0, at(2, LAST) - at(1, 1)),
         ("position", 1, LAST + LAST - BACK + 1),
     ],
+    ids=["step", "time", "elapsed", "position"],  # the times would name them otherwise in each process
 )
 def test_a_series_lies_on_each_axis(api: httpx.Client, x: str, first: float, last: float) -> None:
     answer = told(api, "/api/series", x=x)
@@ -124,6 +125,7 @@ def test_a_series_lies_on_each_axis(api: httpx.Client, x: str, first: float, las
 @pytest.mark.parametrize(
     ("x", "start", "end"),
     [("step", 950, 960), ("time", at(2, 950), at(2, 960)), ("position", 1051, 1061)],
+    ids=["step", "time", "position"],
 )
 def test_a_zoom_shows_every_point(api: httpx.Client, x: str, start: float, end: float) -> None:
     (one,) = told(api, "/api/series", x=x, **{"from": start, "to": end})["series"]
