@@ -380,10 +380,8 @@ def _eta(
     if row.total_steps and row.step is not None and pace and pace > 0 and math.isfinite(pace):
         rest = row.total_steps - row.step
         left = rest / pace - age
-        if rest == 0 or left > 0:
-            return max(0.0, left)
         # Silent for longer than all the rest would take, or past its total: no time left is no news of its end.
-        return None
+        return max(0.0, left) if rest == 0 or left > 0 else None
     said = latest.get("eta_seconds")
     return max(0.0, said - age) if said is not None and math.isfinite(said) else None
 
@@ -393,10 +391,8 @@ def _exists(pid: object) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
 
 
