@@ -114,6 +114,17 @@ def disk(folder: Path) -> tuple[int | None, int | None]:
     return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
 
+def process_exists(pid: int) -> bool:
+    """Whether a process of this machine has this number; one that we may not ask does."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
 def load_nvml() -> ModuleType | None:
     """Return NVML, initialised; None where the package or the driver is missing."""
     try:

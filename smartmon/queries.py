@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from statistics import median
 
 from smartmon.config.kinds import known_kind
 from smartmon.errors import UsageError
+from smartmon.host import process_exists
 from smartmon.params import seconds
 from smartmon.records import Json, RunState, Severity, Snapshot
 from smartmon.store import EventRow, IncidentRow, RunRow, Sample, Store
@@ -182,11 +182,12 @@ def daemon_info(store: Store, *, now: float) -> DaemonInfo:
     beat_at = beat.get("beat_at")
     ended = said in ("never", "stopped")
     fresh = beat_at is not None and abs(now - beat_at) <= BEAT_GRACE
-    alive = not ended and fresh and _exists(beat.get("pid"))
+    pid = beat.get("pid")
+    alive = not ended and fresh and isinstance(pid, int) and pid > 0 and process_exists(pid)
     return DaemonInfo(
         alive=alive,
         state=said if alive or ended else "dead",
-        pid=beat.get("pid"),
+        pid=pid,
         version=str(beat.get("version", "")),
         started_at=beat.get("started_at"),
         beat_at=beat_at,
@@ -384,16 +385,6 @@ def _eta(
         return max(0.0, left) if rest == 0 or left > 0 else None
     said = latest.get("eta_seconds")
     return max(0.0, said - age) if said is not None and math.isfinite(said) else None
-
-
-def _exists(pid: object) -> bool:
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return True
 
 
 def _names(names: Sequence[str]) -> str:

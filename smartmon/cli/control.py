@@ -120,18 +120,13 @@ def _status(base_dir: Path) -> dict[str, Any] | None:
 
 def _gone(status: Mapping[str, Any]) -> bool:
     """Whether the process is dead; of one on another machine, whether it has been silent for long."""
-    import os
     import platform
     from datetime import datetime
 
+    from smartmon.host import process_exists
+
     if status.get("host") == platform.node() and isinstance(pid := status.get("pid"), int):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        except (OSError, OverflowError):
-            return False
-        return False
+        return not process_exists(pid)
     try:
         beat = datetime.fromisoformat(str(status["heartbeat"]))
     except ValueError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smartmon.cli.extras import needed
 from smartmon.cli.options import AsJson, BaseDirs, ConfigPath, Keys, Patterns, reading
 
 if TYPE_CHECKING:
@@ -75,26 +76,11 @@ def report(
     from smartmon.cli.context import load_config
 
     settings = load_config(base_dir, config)
-    with matplotlib_there(), _opened(settings, run, reading(pattern, key)) as (store, row, live):
+    with needed("drawing", "plots"), _opened(settings, run, reading(pattern, key)) as (store, row, live):
         if every is None:
             _once(store, row, output, as_json=as_json)
         else:
             _follow(settings, store, row, output, every, live=live, as_json=as_json)
-
-
-@contextmanager
-def matplotlib_there() -> Iterator[None]:
-    """Say in one sentence how to install what draws, where it is not."""
-    from smartmon.errors import UsageError
-
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "smartmon":
-            raise
-        raise UsageError(
-            f"drawing needs a package that is not installed here ({error.name}); pip install 'smartmon[plots]'"
-        ) from None
 
 
 @contextmanager

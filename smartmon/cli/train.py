@@ -188,11 +188,12 @@ def train(
 
 def _plan(given: dict[str, Any], config: Path | None, *, test: bool, as_json: bool) -> None:
     """Print the plan, once under torchrun too."""
+    from smartmon.cli.extras import needed
     from smartmon.cli.output import print_json
-    from smartmon.cli.train_settings import packages, settings_of
+    from smartmon.cli.train_settings import settings_of
 
     settings = settings_of(given, config, below=TEST if test else {})
-    with packages():
+    with needed("training", "train"):
         from smartmon.trainer.plan import plan
 
         planned = plan(settings)
@@ -208,7 +209,8 @@ def _run(given: dict[str, Any], config: Path | None, signals: Signals, *, test: 
     """Train, and return how it ended. In processes other than the first, what the first says is not said again."""
     import sys
 
-    from smartmon.cli.train_settings import packages, settings_of
+    from smartmon.cli.extras import needed
+    from smartmon.cli.train_settings import settings_of
     from smartmon.errors import SmartmonError, TrainingError
     from smartmon.trainer.progress import Console
 
@@ -217,7 +219,7 @@ def _run(given: dict[str, Any], config: Path | None, signals: Signals, *, test: 
         settings = settings.model_copy(update={"output_dir": settings.base_dir / TEST_OUTPUT})
     console = Console(sys.stderr if as_json else sys.stdout)
     try:
-        with packages():
+        with needed("training", "train"):
             from smartmon.trainer.run import train as run
 
             outcome = run(settings, say=console, signals=signals).to_json()
@@ -234,14 +236,14 @@ def _run(given: dict[str, Any], config: Path | None, signals: Signals, *, test: 
 
 def _pictures(base_dir: Path) -> str:
     """Draw the quick run of the files that it left, as for any trainer, and say where; or why there is nothing."""
-    from smartmon.cli.report import matplotlib_there
+    from smartmon.cli.extras import needed
     from smartmon.cli.report_log import of_log
     from smartmon.config import Config
     from smartmon.errors import SmartmonError
     from smartmon.figures.album import FOLDER, Album
 
     try:
-        with matplotlib_there(), of_log(base_dir, Config(), {}) as (store, run):
+        with needed("drawing", "plots"), of_log(base_dir, Config(), {}) as (store, run):
             drawn = Album(base_dir / FOLDER, TEST_PICTURES).keep_up(store, run)
     except SmartmonError as error:
         return f"pictures    none: {error}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +90,3 @@ def _anchored(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _listed(values: list[str]) -> list[str]:
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
-
-
-@contextlib.contextmanager
-def packages() -> Iterator[None]:
-    """Say in one sentence how to install what trains, where it is not."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "smartmon":
-            raise
-        raise UsageError(
-            f"training needs packages that are not installed here ({error.name}); pip install 'smartmon[train]'"
-        ) from None
